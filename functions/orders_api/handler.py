@@ -1,0 +1,108 @@
+"""The HTTP API of Orders. Creating an order starts the saga that decides its fate."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from messaging.outbox import retry_on_conflict
+from orders import service
+from orders.dynamodb import OrderRepository
+from orders.events import OrderState, RejectionReason
+from orders.order import Order
+from rest_api import (
+    IdempotencyKey,
+    IdInBody,
+    IdInPath,
+    MoneyResponse,
+    NextToken,
+    OrderTotalRequest,
+    PageLimit,
+    RestApi,
+    WireModel,
+    decode_next_token,
+    encode_next_token,
+)
+
+logger = Logger(service="orders-api")
+api = RestApi()
+orders = OrderRepository(os.environ["ORDERS_TABLE"], os.environ["ORDERS_OUTBOX_TABLE"])
+
+
+class CreateOrderRequest(WireModel):
+    customer_id: IdInBody
+    order_total: OrderTotalRequest
+
+
+class CreateOrderResponse(WireModel):
+    order_id: int
+
+
+class CancelOrderResponse(WireModel):
+    order_id: int
+    order_state: OrderState
+
+
+class OrderResponse(WireModel):
+    order_id: int
+    customer_id: int
+    order_total: MoneyResponse
+    order_state: OrderState
+    rejection_reason: RejectionReason | None
+
+    @classmethod
+    def of(cls, order: Order) -> OrderResponse:
+        return cls(
+            order_id=order.id,
+            customer_id=order.customer_id,
+            order_total=MoneyResponse.of(order.order_total),
+            order_state=order.state,
+            rejection_reason=order.rejection_reason,
+        )
+
+
+class OrdersResponse(WireModel):
+    orders: list[OrderResponse]
+    next_token: str | None
+
+
+@api.post("/orders")
+def create_order(
+    request: CreateOrderRequest, idempotency_key: IdempotencyKey = None
+) -> CreateOrderResponse:
+    order_id = retry_on_conflict(
+        service.create_order,
+        orders,
+        request.customer_id,
+        request.order_total.to_money(),
+        api.cause,
+        idempotency_key,
+    )
+    return CreateOrderResponse(order_id=order_id)
+
+
+@api.get("/orders")
+def list_orders(limit: PageLimit = 20, next_token: NextToken = None) -> OrdersResponse:
+    found, last_id = orders.list(limit, decode_next_token(next_token))
+    return OrdersResponse(
+        orders=[OrderResponse.of(order) for order in found],
+        next_token=encode_next_token(last_id),
+    )
+
+
+@api.get("/orders/<orderId>")
+def get_order(orderId: IdInPath) -> OrderResponse:  # noqa: N803, the name of the path parameter
+    return OrderResponse.of(service.find_order(orders, orderId))
+
+
+@api.post("/orders/<orderId>/cancel")
+def cancel_order(orderId: IdInPath) -> CancelOrderResponse:  # noqa: N803
+    order = retry_on_conflict(service.cancel_order, orders, orderId, api.cause)
+    return CancelOrderResponse(order_id=order.id, order_state=order.state)
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return api.answer(event, context)

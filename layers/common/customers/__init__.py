@@ -1,0 +1,1 @@
+"""The Customers service: customers and their credit."""

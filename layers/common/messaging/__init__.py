@@ -1,0 +1,1 @@
+"""Transactional messaging: domain events from an aggregate's transaction to its subscribers."""

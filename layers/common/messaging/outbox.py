@@ -1,0 +1,174 @@
+"""The outbox: an aggregate and the event that tells of its change are written in one transaction.
+
+Everything else in the system rests on this. The stream of the outbox table is the change-data-capture
+feed from which the relay publishes, so an event is published if, and only if, its change was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import tenacity
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.connection import Connection
+from pynamodb.exceptions import PutError, TransactWriteError
+from pynamodb.expressions.condition import Condition
+from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
+
+from messaging.domain_event import DomainEventEnvelope, format_instant
+
+CONNECT_TIMEOUT_SECONDS = 1
+READ_TIMEOUT_SECONDS = 3
+_CONTENTION_CODES = {
+    "TransactionConflict",
+    "TransactionInProgressException",
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
+}
+
+
+class ConcurrentUpdateError(Exception):
+    """Somebody else was writing the same items; nothing was written. Load anew and try again."""
+
+
+class EventAlreadyPublishedError(Exception):
+    """The event's id is in the outbox: what it answers was handled before. Nothing was written."""
+
+
+class OutboxItem(Model):
+    """One event. Written once, never updated, and kept: the outbox is the log of all that happened."""
+
+    class Meta:
+        table_name = ""
+        connect_timeout_seconds = CONNECT_TIMEOUT_SECONDS
+        read_timeout_seconds = READ_TIMEOUT_SECONDS
+
+    aggregate_id = UnicodeAttribute(hash_key=True, attr_name="aggregateId")
+    event_id = UnicodeAttribute(range_key=True, attr_name="eventId")
+    aggregate_version = NumberAttribute(attr_name="aggregateVersion")
+    source = UnicodeAttribute()
+    event_type = UnicodeAttribute(attr_name="eventType")
+    occurred_at = UnicodeAttribute(attr_name="occurredAt")
+    correlation_id = UnicodeAttribute(attr_name="correlationId")
+    detail = UnicodeAttribute()
+    """The event as EventBridge's `detail`, in JSON: the relay sends it as it stands."""
+
+
+@dataclass(frozen=True)
+class ItemWrite:
+    """An item to put or delete with the event, and what it means if `condition` does not hold."""
+
+    item: Model
+    condition: Condition
+    error: Callable[[Mapping[str, Any]], Exception]
+    """Makes the error to raise from the item as it is in the table, in DynamoDB's JSON ({} if there is none)."""
+
+
+class Outbox:
+    """The events published by one service."""
+
+    def __init__(self, table_name: str) -> None:
+        meta = type("Meta", (OutboxItem.Meta,), {"table_name": table_name})
+        self._item_class: type[OutboxItem] = type("OutboxItem", (OutboxItem,), {"Meta": meta})
+        self._not_published = OutboxItem.event_id.does_not_exist()
+        self._connection: Connection | None = None
+
+    def publish(self, envelope: DomainEventEnvelope) -> None:
+        """The event is in the outbox; no aggregate changes with it.
+
+        Raises: EventAlreadyPublishedError.
+        """
+        try:
+            self._item(envelope).save(condition=self._not_published)
+        except PutError as error:
+            if error.cause_response_code == "ConditionalCheckFailedException":
+                raise EventAlreadyPublishedError(envelope.metadata.event_id) from error
+            raise
+
+    def write(
+        self,
+        envelope: DomainEventEnvelope,
+        puts: Sequence[ItemWrite],
+        deletes: Sequence[ItemWrite] = (),
+    ) -> None:
+        """All the writes are done and the event is in the outbox; or none of it, and an error is raised.
+
+        Raises: EventAlreadyPublishedError; ConcurrentUpdateError; what a write's `error` makes.
+        """
+        event = ItemWrite(
+            self._item(envelope),
+            self._not_published,
+            lambda _: EventAlreadyPublishedError(envelope.metadata.event_id),
+        )
+        puts = [event, *puts]
+        try:
+            with TransactWrite(connection=self._connect()) as transaction:
+                for write in deletes:
+                    transaction.delete(write.item, condition=write.condition)
+                for write in puts:
+                    transaction.save(write.item, write.condition, return_values="ALL_OLD")
+        except TransactWriteError as error:
+            # PynamoDB sends deletes before puts, and DynamoDB gives its reasons in that order.
+            raise _translate(error, [*deletes, *puts], event) from error
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(
+                connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+                read_timeout_seconds=READ_TIMEOUT_SECONDS,
+            )
+        return self._connection
+
+    def _item(self, envelope: DomainEventEnvelope) -> OutboxItem:
+        metadata = envelope.metadata
+        return self._item_class(
+            aggregate_id=metadata.aggregate_id,
+            event_id=metadata.event_id,
+            aggregate_version=metadata.aggregate_version,
+            source=envelope.event.source,
+            event_type=envelope.event_type,
+            occurred_at=format_instant(metadata.occurred_at),
+            correlation_id=metadata.correlation_id,
+            detail=envelope.to_detail(),
+        )
+
+
+def _translate(
+    error: TransactWriteError, writes: Sequence[ItemWrite], event: ItemWrite
+) -> Exception:
+    """What the cancelled transaction means: first that the event is there already, then the rest in order."""
+    reasons = error.cancellation_reasons
+    if error.cause_response_code in _CONTENTION_CODES:
+        return ConcurrentUpdateError()
+    failed = {
+        id(write): reason
+        for write, reason in zip(writes, reasons, strict=False)
+        if reason is not None and reason.code == "ConditionalCheckFailed"
+    }
+    for write in (event, *writes):
+        if reason := failed.get(id(write)):
+            return write.error(reason.raw_item or {})
+    if any(reason is not None and reason.code in _CONTENTION_CODES for reason in reasons):
+        return ConcurrentUpdateError()
+    return error
+
+
+R = TypeVar("R")
+
+
+def retry_on_conflict(command: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """What `command(*args, **kwargs)` returns, tried anew (up to 10 times, within some 3 seconds) while others write.
+
+    Raises: ConcurrentUpdateError when they still do; a message is then left to its queue to bring again.
+    """
+    # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(ConcurrentUpdateError),
+        wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.6),
+        stop=tenacity.stop_after_attempt(10),
+        reraise=True,
+    )
+    return retrying(command, *args, **kwargs)

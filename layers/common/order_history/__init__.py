@@ -1,0 +1,1 @@
+"""The Order history service: a CQRS view of customers and their orders."""

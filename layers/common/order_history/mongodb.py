@@ -1,0 +1,201 @@
+"""The view in a MongoDB-compatible database.
+
+Two collections. `customers` has a document per customer, with the customer's most recent orders:
+
+    {_id: customerId, name, creditLimitCents, availableCreditCents, version,
+     orders: {"<orderId>": {orderId, orderTotalCents, state, rejectionReason, createdAt, version}}}
+
+and `orders` a document per order, all of them:
+
+    {_id: orderId, customerId, orderTotalCents, state, rejectionReason, createdAt, version,
+     customerKey, stateKey, timeline: {"<version>": {state, at}}}
+
+`customerKey` and `stateKey` sort a customer's orders (in one state) by id, each in one string with one
+index, so that a page costs the same however many orders the customer has, on every database that
+speaks the protocol. Amounts are integer cents, instants ISO 8601 strings. Only operators that MongoDB,
+Amazon DocumentDB, FerretDB and the embedded server have in common are used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo import DESCENDING, MongoClient
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError
+
+from messaging.domain_event import format_instant
+from order_history.projection import OrderSnapshot
+from orders.events import OrderState
+from shared.money import Money
+
+RECENT_ORDERS = 100
+"""So many orders, the latest, are in a customer's document, to bound what one event costs."""
+
+Document = dict[str, Any]
+
+
+def connect(uri: str) -> OrderHistoryView:
+    """The view in the database that the URI names, or in `order_history` where it names none.
+
+    Nothing is sent yet. One invocation is handled at a time, so a small pool is enough; and an
+    unreachable database must fail well within a function's time limit.
+    """
+    client: MongoClient[Document] = MongoClient(
+        uri,
+        maxPoolSize=2,
+        serverSelectionTimeoutMS=3000,
+        connectTimeoutMS=2000,
+        socketTimeoutMS=5000,
+        retryWrites=False,  # DocumentDB has none; every write here may be repeated
+    )
+    return OrderHistoryView(client)
+
+
+class OrderHistoryView:
+    """What is known of customers and their orders. Every write keeps the latest version it was given."""
+
+    def __init__(self, client: MongoClient[Document]) -> None:
+        database = client.get_default_database("order_history")
+        self._customers: Collection[Document] = database["customers"]
+        self._orders: Collection[Document] = database["orders"]
+        self._has_indexes = False
+
+    def ensure_indexes(self) -> None:
+        """The indexes that the queries need are there. Asks the database once per view object."""
+        if not self._has_indexes:
+            self._orders.create_index("customerKey")
+            self._orders.create_index("stateKey")
+            self._has_indexes = True
+
+    # What the projection writes
+
+    def put_customer(self, customer_id: int, name: str, credit_limit: Money) -> None:
+        """The customer has the name and credit limit, which never change."""
+        facts = {"name": name, "creditLimitCents": credit_limit.cents}
+        self._upsert(self._customers, {"_id": customer_id}, facts, {"version": 0})
+
+    def put_available_credit(self, customer_id: int, available: Money, version: int) -> None:
+        """The customer has `available` credit, unless a later version is known."""
+        self._put_version(
+            self._customers, customer_id, {"availableCreditCents": available.cents}, version
+        )
+
+    def put_order(self, order: OrderSnapshot) -> None:
+        """The order is as told, unless a later version is known; its timeline has this version too."""
+        moment = {
+            f"timeline.{order.version}": {
+                "state": order.state.value,
+                "at": format_instant(order.changed_at),
+            }
+        }
+        facts = _order_facts(order)
+        document = {
+            "customerId": order.customer_id,
+            "customerKey": _customer_key(order.customer_id, order.order_id),
+            "stateKey": _state_key(order.customer_id, order.state, order.order_id),
+            **facts,
+            **moment,
+        }
+        if not self._put_version(self._orders, order.order_id, document, order.version):
+            self._orders.update_one({"_id": order.order_id}, {"$set": moment})
+        self._put_recent_order(
+            order, {"orderId": order.order_id, **facts, "version": order.version}
+        )
+
+    def _put_version(
+        self, collection: Collection[Document], key: int, facts: Document, version: int
+    ) -> bool:
+        """Whether `facts` are now in the document, because none as late as `version` were."""
+        older = {"_id": key, "version": {"$lt": version}}
+        return self._upsert(collection, older, {**facts, "version": version})
+
+    def _upsert(
+        self,
+        collection: Collection[Document],
+        document: Document,
+        facts: Document,
+        on_insert: Document | None = None,
+    ) -> bool:
+        change = {"$set": facts}
+        if on_insert:
+            change["$setOnInsert"] = on_insert
+        try:
+            collection.update_one(document, change, upsert=True)
+        except DuplicateKeyError:
+            # The document does not match, or somebody else has just inserted it and it may match now.
+            return collection.update_one(document, change).matched_count == 1
+        return True
+
+    def _put_recent_order(self, order: OrderSnapshot, entry: Document) -> None:
+        """The order's entry in its customer's document is as told, unless a later version is known.
+
+        The guard asks for an older entry or for none. One update cannot ask for either (`$or` is not
+        safe everywhere), so two are tried, and the first again, for an entry inserted between them.
+        """
+        path = f"orders.{order.order_id}"
+        older = {"_id": order.customer_id, f"{path}.version": {"$lt": order.version}}
+        absent = {"_id": order.customer_id, path: {"$exists": False}}
+        change = {"$set": {path: entry}}
+        if order.version > 1 and self._customers.update_one(older, change).matched_count:
+            return
+        if self._upsert(self._customers, absent, {path: entry}, {"version": 0}):
+            self._drop_oldest_orders(order.customer_id)
+        else:
+            self._customers.update_one(older, change)
+
+    def _drop_oldest_orders(self, customer_id: int) -> None:
+        """At most RECENT_ORDERS are left in the customer's document: those with the highest ids, the latest."""
+        document = self._customers.find_one({"_id": customer_id}, {"orders": 1}) or {}
+        ids = sorted(int(order_id) for order_id in document.get("orders", {}))
+        if excess := ids[:-RECENT_ORDERS]:
+            gone = {f"orders.{order_id}": "" for order_id in excess}
+            self._customers.update_one({"_id": customer_id}, {"$unset": gone})
+
+    # What the API asks
+
+    def count_customers(self) -> int:
+        """How many customers there are. A document without a name has seen no CustomerCreated: no customer."""
+        return self._customers.count_documents({"name": {"$exists": True}})
+
+    def find_customer(self, customer_id: int) -> Document | None:
+        """The customer's document, with the most recent orders; None if no such customer is known."""
+        document = self._customers.find_one({"_id": customer_id})
+        return document if document and "name" in document else None
+
+    def find_order(self, order_id: int) -> Document | None:
+        return self._orders.find_one({"_id": order_id})
+
+    def find_orders(
+        self, customer_id: int, state: OrderState | None, limit: int, before: int | None
+    ) -> list[Document]:
+        """Up to `limit` orders of the customer (in `state`) with ids below `before`, the latest first."""
+        if state is None:
+            field, first = "customerKey", _customer_key(customer_id, 0)
+            end = _customer_key(customer_id, before or _END)
+        else:
+            field, first = "stateKey", _state_key(customer_id, state, 0)
+            end = _state_key(customer_id, state, before or _END)
+        found = self._orders.find({field: {"$gte": first, "$lt": end}})
+        return list(found.sort(field, DESCENDING).limit(limit))
+
+
+_END = 10**19 - 1
+"""Above every id in the keys' 19 digits."""
+
+
+def _order_facts(order: OrderSnapshot) -> Document:
+    return {
+        "orderTotalCents": order.order_total.cents,
+        "state": order.state.value,
+        "rejectionReason": order.rejection_reason and order.rejection_reason.value,
+        "createdAt": format_instant(order.created_at),
+    }
+
+
+def _customer_key(customer_id: int, order_id: int) -> str:
+    return f"{customer_id:019}#{order_id:019}"
+
+
+def _state_key(customer_id: int, state: OrderState, order_id: int) -> str:
+    return f"{customer_id:019}#{state.value}#{order_id:019}"

@@ -1,0 +1,1 @@
+"""The Orders service: orders and what became of them."""

@@ -1,0 +1,62 @@
+"""What the Orders service publishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from messaging.domain_event import DomainEvent
+from shared.money import Money
+
+
+class OrderState(StrEnum):
+    PENDING = "PENDING"
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+
+
+class RejectionReason(StrEnum):
+    INSUFFICIENT_CREDIT = "INSUFFICIENT_CREDIT"
+    UNKNOWN_CUSTOMER = "UNKNOWN_CUSTOMER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderEvent(DomainEvent):
+    """Each event tells all there is to know of the order as it is now, so that nobody needs to ask back."""
+
+    source: ClassVar[str] = "customers-and-orders.orders"
+    aggregate_type: ClassVar[str] = "Order"
+
+    order_id: int
+    customer_id: int
+    order_total: Money
+    state: OrderState
+    rejection_reason: RejectionReason | None
+    created_at: datetime
+
+    @property
+    def aggregate_id(self) -> int:
+        return self.order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCreated(OrderEvent):
+    """An order was recorded as PENDING; Customers must now reserve credit for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderApproved(OrderEvent):
+    """Credit is reserved for the order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRejected(OrderEvent):
+    """No credit could be reserved for the order, for `rejection_reason`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCancelled(OrderEvent):
+    """An approved order was cancelled; Customers must now release its credit."""

@@ -1,0 +1,267 @@
+"""What the three HTTP APIs have in common: parsing and validation, problem documents, paging, money on the wire."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import time
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError as NoSuchRouteError
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from messaging.domain_event import Cause
+from shared.errors import (
+    ConflictError,
+    DomainError,
+    IdempotencyKeyReusedError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from shared.identifiers import MAX_ID
+from shared.money import MAX_CENTS, Money
+
+logger = Logger(child=True)
+
+_STATUS_OF_ERROR = {
+    InvalidRequestError: HTTPStatus.BAD_REQUEST,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    IdempotencyKeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+
+
+class _UnsupportedMediaTypeError(Exception):
+    """The body is said to be something else than JSON."""
+
+
+class RestApi(APIGatewayRestResolver):
+    """Powertools' resolver, with exact numbers and with RFC 9457 problem documents for all errors."""
+
+    def __init__(self) -> None:
+        super().__init__(enable_validation=True, json_body_deserializer=_parse_json)
+        self.exception_handler(RequestValidationError)(self._bad_request)
+        self.exception_handler(NoSuchRouteError)(self._no_such_route)
+        self.exception_handler(DomainError)(self._domain_error)
+        self.exception_handler(_UnsupportedMediaTypeError)(self._unsupported_media_type)
+        self.exception_handler(Exception)(self._unexpected_error)
+
+    @property
+    def cause(self) -> Cause:
+        """The current request, as the cause of the events it makes. Its id is the correlation id of them all."""
+        return Cause(correlation_id=self._correlation_id)
+
+    @property
+    def _correlation_id(self) -> str:
+        return str(self.current_event.request_context.request_id)
+
+    def answer(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """API Gateway's proxy response to its proxy event. Never raises; logs one line per request."""
+        started = time.perf_counter()
+        response: dict[str, Any] = self.resolve(_with_text_body(event), context)
+        correlation_id = event["requestContext"]["requestId"]
+        response.setdefault("multiValueHeaders", {})["X-Correlation-Id"] = [correlation_id]
+        logger.info(
+            "request answered",
+            extra={
+                "method": event["httpMethod"],
+                "route": event.get("resource"),
+                "status": response["statusCode"],
+                "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+                "correlation_id": correlation_id,
+            },
+        )
+        return response
+
+    def _bad_request(self, error: RequestValidationError) -> Response[str]:
+        errors = [
+            {"field": _field_name(problem["loc"]), "message": problem["msg"]}
+            for problem in error.errors()
+        ]
+        return _problem(
+            HTTPStatus.BAD_REQUEST, "invalid-request", "The request is not valid.", errors
+        )
+
+    def _no_such_route(self, _: NoSuchRouteError) -> Response[str]:
+        return _problem(HTTPStatus.NOT_FOUND, "no-such-route", "There is nothing at this path.")
+
+    def _domain_error(self, error: DomainError) -> Response[str]:
+        status = next(
+            status for kind, status in _STATUS_OF_ERROR.items() if isinstance(error, kind)
+        )
+        kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__.removesuffix("Error")).lower()
+        return _problem(status, kind, str(error))
+
+    def _unsupported_media_type(self, _: _UnsupportedMediaTypeError) -> Response[str]:
+        detail = "Send the body as application/json."
+        return _problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+
+    def _unexpected_error(self, _: Exception) -> Response[str]:
+        logger.exception("unexpected error", extra={"correlation_id": self._correlation_id})
+        return _problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "unexpected-error",
+            "Something went wrong here. It may work if you try again.",
+            correlationId=self._correlation_id,
+        )
+
+
+def _problem(
+    status: HTTPStatus,
+    kind: str,
+    detail: str,
+    errors: list[dict[str, str]] | None = None,
+    **extensions: str,
+) -> Response[str]:
+    """Source: RFC 9457, Problem Details for HTTP APIs."""
+    problem: dict[str, Any] = {
+        "type": f"urn:customers-and-orders:problem:{kind}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        **extensions,
+    }
+    if errors is not None:
+        problem["errors"] = errors
+    return Response(status, "application/problem+json", json.dumps(problem))
+
+
+def _field_name(location: tuple[str | int, ...]) -> str:
+    """`creditLimit.amount` for a location like `("body", "creditLimit", "amount")`; "body" for the whole of it."""
+    parts = [str(part) for part in location if isinstance(part, str)]
+    return ".".join(parts[1:]) or parts[0]
+
+
+def _with_text_body(event: dict[str, Any]) -> dict[str, Any]:
+    """The event with its body as text. What is no UTF-8 becomes text that is no JSON, and so a 400."""
+    body = event.get("body")
+    if not body or not event.get("isBase64Encoded"):
+        return event
+    try:
+        text = base64.b64decode(body).decode(errors="replace")
+    except binascii.Error:
+        text = ""
+    return {**event, "body": text, "isBase64Encoded": False}
+
+
+def _parse_json(text: str) -> Any:
+    """JSON with its decimal numbers as Decimal, exactly; NaN and Infinity are none.
+
+    Raises: json.JSONDecodeError, which Powertools answers with a validation error.
+    """
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_reject_constant)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits; 100,000 brackets
+        raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class WireModel(BaseModel):
+    """A request or a response: snake_case in Python, camelCase in JSON."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ValueError("must be a number")  # noqa: TRY004, only a ValueError is a validation error
+    return value
+
+
+def _amount(minimum_cents: int) -> Any:
+    minimum, maximum = Decimal(minimum_cents) / 100, Decimal(MAX_CENTS) / 100
+    return Annotated[
+        Decimal,
+        BeforeValidator(_number),
+        Field(ge=minimum, le=maximum, decimal_places=2),
+        WithJsonSchema(
+            {
+                "type": "number",
+                "minimum": float(minimum),
+                "maximum": float(maximum),
+                "multipleOf": 0.01,
+            }
+        ),
+    ]
+
+
+class CreditLimitRequest(WireModel):
+    amount: _amount(0)  # type: ignore[valid-type]
+
+    def to_money(self) -> Money:
+        return Money.from_amount(self.amount)
+
+
+class OrderTotalRequest(WireModel):
+    amount: _amount(1)  # type: ignore[valid-type]
+
+    def to_money(self) -> Money:
+        return Money.from_amount(self.amount)
+
+
+class MoneyResponse(WireModel):
+    amount: int | float
+
+    @classmethod
+    def of(cls, money: Money) -> MoneyResponse:
+        return cls(amount=money.to_json_number())
+
+
+IdInBody = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
+IdInPath = Annotated[int, Path(ge=1, le=MAX_ID)]
+PageLimit = Annotated[int, Query(ge=1, le=100, description="How many at the most.")]
+NextToken = Annotated[
+    str | None,
+    Query(alias="nextToken", max_length=64, description="From the page before, to get the next."),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="The same key and body within 24 hours create nothing twice.",
+    ),
+]
+
+_AFTER = "after:"
+
+
+def encode_next_token(last_id: int | None) -> str | None:
+    """An opaque token for the page after `last_id`; None for None, which is the end."""
+    if last_id is None:
+        return None
+    return base64.urlsafe_b64encode(f"{_AFTER}{last_id}".encode()).decode().rstrip("=")
+
+
+def decode_next_token(token: str | None) -> int | None:
+    """The id that the page starts after; None for None.
+
+    A token holds a number and nothing else, so a forged one leads to another page at worst.
+    Raises: InvalidRequestError if it is no such token.
+    """
+    if token is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    match = re.fullmatch(rf"{_AFTER}([1-9][0-9]{{0,18}})", text, re.ASCII)
+    if match is None or int(match[1]) > MAX_ID:
+        raise InvalidRequestError("nextToken is not one that this API has given.")
+    return int(match[1])

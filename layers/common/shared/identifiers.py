@@ -1,0 +1,21 @@
+"""Ids of customers and orders: time-ordered numbers that a JavaScript client can hold."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+MAX_ID = 2**63 - 1
+"""The largest id accepted in a request; the ids made here stay below 2**53."""
+
+_EPOCH_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
+_RANDOM_BITS = 12
+
+
+def new_id() -> int:
+    """A number below 2**53 (until the year 2094): 41 bits of milliseconds since 2025, 12 random bits.
+
+    Two ids may collide; whoever stores one does so on the condition that it is not taken yet.
+    """
+    milliseconds = time.time_ns() // 1_000_000 - _EPOCH_MS
+    return (milliseconds << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
