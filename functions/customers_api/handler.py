@@ -26,7 +26,7 @@ from rest_api import (
     encode_next_token,
 )
 
-logger = Logger(service="customers-api")
+logger = Logger()
 api = RestApi()
 customers = CustomerRepository(os.environ["CUSTOMERS_TABLE"], os.environ["CUSTOMERS_OUTBOX_TABLE"])
 

@@ -14,7 +14,7 @@ from messaging.domain_event import DomainEventEnvelope, EventDecoder
 from messaging.subscriber import Subscriber
 from orders.events import OrderCancelled, OrderCreated
 
-logger = Logger(service="customers-subscriber")
+logger = Logger()
 customers = CustomerRepository(os.environ["CUSTOMERS_TABLE"], os.environ["CUSTOMERS_OUTBOX_TABLE"])
 
 

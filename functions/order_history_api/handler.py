@@ -23,7 +23,7 @@ from rest_api import (
 from shared.errors import NotFoundError
 from shared.money import Money
 
-logger = Logger(service="order-history-api")
+logger = Logger()
 api = RestApi()
 view = connect(os.environ["MONGODB_URI"])
 
@@ -96,7 +96,7 @@ def get_order_history(
         raise OrderHistoryNotFoundError(f"No customer {customerId} is known here.")
     recent: Document = customer.get("orders", {})
     orders: dict[int, Document]
-    if before is None and state is None and (limit <= len(recent) or len(recent) < RECENT_ORDERS):
+    if before is None and state is None and (limit < len(recent) or len(recent) < RECENT_ORDERS):
         latest = sorted((int(order_id) for order_id in recent), reverse=True)
         orders = {order_id: recent[str(order_id)] for order_id in latest[: limit + 1]}
     else:

@@ -13,7 +13,7 @@ from messaging.subscriber import Subscriber
 from order_history.mongodb import connect
 from order_history.projection import EVENTS, project
 
-logger = Logger(service="order-history-projection")
+logger = Logger()
 view = connect(os.environ["MONGODB_URI"])
 
 

@@ -26,7 +26,7 @@ from rest_api import (
     encode_next_token,
 )
 
-logger = Logger(service="orders-api")
+logger = Logger()
 api = RestApi()
 orders = OrderRepository(os.environ["ORDERS_TABLE"], os.environ["ORDERS_OUTBOX_TABLE"])
 

@@ -19,7 +19,7 @@ from orders import service
 from orders.dynamodb import OrderRepository
 from orders.events import RejectionReason
 
-logger = Logger(service="orders-subscriber")
+logger = Logger()
 orders = OrderRepository(os.environ["ORDERS_TABLE"], os.environ["ORDERS_OUTBOX_TABLE"])
 
 

@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from messaging.dead_letters import DeadLetterQueue
 from messaging.relay import Relay
 
-logger = Logger(service="outbox-relay")
+logger = Logger()
 relay = Relay(os.environ["EVENT_BUS_NAME"], DeadLetterQueue(os.environ["DEAD_LETTER_QUEUE_URL"]))
 
 

@@ -16,6 +16,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError as NoSuchRouteError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
@@ -32,16 +33,13 @@ from shared.money import MAX_CENTS, Money
 
 logger = Logger(child=True)
 
+_JSON = "application/json"
 _STATUS_OF_ERROR = {
     InvalidRequestError: HTTPStatus.BAD_REQUEST,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     IdempotencyKeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-
-
-class _UnsupportedMediaTypeError(Exception):
-    """The body is said to be something else than JSON."""
 
 
 class RestApi(APIGatewayRestResolver):
@@ -52,7 +50,6 @@ class RestApi(APIGatewayRestResolver):
         self.exception_handler(RequestValidationError)(self._bad_request)
         self.exception_handler(NoSuchRouteError)(self._no_such_route)
         self.exception_handler(DomainError)(self._domain_error)
-        self.exception_handler(_UnsupportedMediaTypeError)(self._unsupported_media_type)
         self.exception_handler(Exception)(self._unexpected_error)
 
     @property
@@ -67,7 +64,11 @@ class RestApi(APIGatewayRestResolver):
     def answer(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         """API Gateway's proxy response to its proxy event. Never raises; logs one line per request."""
         started = time.perf_counter()
-        response: dict[str, Any] = self.resolve(_with_text_body(event), context)
+        response: dict[str, Any]
+        if _has_body_of_another_type(event):
+            response = _to_proxy_response(_unsupported_media_type())
+        else:
+            response = self.resolve(_with_json_body(event), context)
         correlation_id = event["requestContext"]["requestId"]
         response.setdefault("multiValueHeaders", {})["X-Correlation-Id"] = [correlation_id]
         logger.info(
@@ -84,7 +85,10 @@ class RestApi(APIGatewayRestResolver):
 
     def _bad_request(self, error: RequestValidationError) -> Response[str]:
         errors = [
-            {"field": _field_name(problem["loc"]), "message": problem["msg"]}
+            {
+                "field": _field_name(problem["loc"]),
+                "message": problem["msg"].removeprefix("Value error, "),
+            }
             for problem in error.errors()
         ]
         return _problem(
@@ -100,10 +104,6 @@ class RestApi(APIGatewayRestResolver):
         )
         kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__.removesuffix("Error")).lower()
         return _problem(status, kind, str(error))
-
-    def _unsupported_media_type(self, _: _UnsupportedMediaTypeError) -> Response[str]:
-        detail = "Send the body as application/json."
-        return _problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
 
     def _unexpected_error(self, _: Exception) -> Response[str]:
         logger.exception("unexpected error", extra={"correlation_id": self._correlation_id})
@@ -135,21 +135,45 @@ def _problem(
     return Response(status, "application/problem+json", json.dumps(problem))
 
 
+def _unsupported_media_type() -> Response[str]:
+    detail = "Send the body as application/json."
+    return _problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+
+
+def _to_proxy_response(response: Response[str]) -> dict[str, Any]:
+    return {
+        "statusCode": response.status_code,
+        "multiValueHeaders": {"Content-Type": [response.content_type]},
+        "body": response.body,
+        "isBase64Encoded": False,
+    }
+
+
 def _field_name(location: tuple[str | int, ...]) -> str:
     """`creditLimit.amount` for a location like `("body", "creditLimit", "amount")`; "body" for the whole of it."""
     parts = [str(part) for part in location if isinstance(part, str)]
     return ".".join(parts[1:]) or parts[0]
 
 
-def _with_text_body(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with its body as text. What is no UTF-8 becomes text that is no JSON, and so a 400."""
-    body = event.get("body")
-    if not body or not event.get("isBase64Encoded"):
+def _has_body_of_another_type(event: dict[str, Any]) -> bool:
+    """Whether there is a body that is said to be something else than JSON."""
+    content_type = APIGatewayProxyEvent(event).headers.get("content-type", _JSON)
+    return bool(event.get("body")) and content_type.split(";")[0].strip().lower() != _JSON
+
+
+def _with_json_body(event: dict[str, Any]) -> dict[str, Any]:
+    """The event with its body as text, and as JSON whatever the header's spelling of that.
+
+    What is no UTF-8 becomes text that is no JSON, and so a 400.
+    """
+    headers = event.get("headers") or {}
+    event = {**event, "headers": {k: v for k, v in headers.items() if k.lower() != "content-type"}}
+    if not event.get("body") or not event.get("isBase64Encoded"):
         return event
     try:
-        text = base64.b64decode(body).decode(errors="replace")
-    except binascii.Error:
-        text = ""
+        text = base64.b64decode(event["body"]).decode()
+    except ValueError:
+        text = "not UTF-8"
     return {**event, "body": text, "isBase64Encoded": False}
 
 
@@ -162,7 +186,8 @@ def _parse_json(text: str) -> Any:
         return json.loads(text, parse_float=Decimal, parse_constant=_reject_constant)
     except json.JSONDecodeError:
         raise
-    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits; 100,000 brackets
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        # An integer of 5,000 digits; 1e9999999999999999999; 100,000 brackets.
         raise json.JSONDecodeError(str(error), "", 0) from error
 
 
@@ -178,18 +203,21 @@ class WireModel(BaseModel):
     )
 
 
-def _number(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise ValueError("must be a number")  # noqa: TRY004, only a ValueError is a validation error
-    return value
-
-
 def _amount(minimum_cents: int) -> Any:
     minimum, maximum = Decimal(minimum_cents) / 100, Decimal(MAX_CENTS) / 100
+
+    def check(value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+            raise ValueError("must be a number")  # noqa: TRY004, only a ValueError is a validation error
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be from {minimum} to {maximum}")
+        # Pydantic's own check of decimal places rounds to 28 digits first.
+        Money.from_amount(Decimal(value))
+        return value
+
     return Annotated[
         Decimal,
-        BeforeValidator(_number),
-        Field(ge=minimum, le=maximum, decimal_places=2),
+        BeforeValidator(check),
         WithJsonSchema(
             {
                 "type": "number",

@@ -130,7 +130,7 @@ class EventDecoder:
 
         Raises: InvalidEventError if it is none of the event classes, or not as they declare it.
         """
-        event_class = self._classes.get((source, detail_type))  # type: ignore[arg-type]
+        event_class = self._classes.get((str(source), str(detail_type)))
         if event_class is None:
             raise InvalidEventError(f"unknown event: {source!r}, {detail_type!r}")
         metadata = decode_metadata(detail)

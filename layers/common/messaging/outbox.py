@@ -23,10 +23,16 @@ from messaging.domain_event import DomainEventEnvelope, format_instant
 CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3
 _CONTENTION_CODES = {
+    # As the reason why a transaction was cancelled
     "TransactionConflict",
-    "TransactionInProgressException",
     "ThrottlingError",
     "ProvisionedThroughputExceeded",
+    # As the answer to a request
+    "TransactionConflictException",
+    "TransactionInProgressException",
+    "ThrottlingException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
 }
 
 
@@ -79,13 +85,15 @@ class Outbox:
     def publish(self, envelope: DomainEventEnvelope) -> None:
         """The event is in the outbox; no aggregate changes with it.
 
-        Raises: EventAlreadyPublishedError.
+        Raises: EventAlreadyPublishedError; ConcurrentUpdateError.
         """
         try:
             self._item(envelope).save(condition=self._not_published)
         except PutError as error:
             if error.cause_response_code == "ConditionalCheckFailedException":
                 raise EventAlreadyPublishedError(envelope.metadata.event_id) from error
+            if error.cause_response_code in _CONTENTION_CODES:
+                raise ConcurrentUpdateError from error
             raise
 
     def write(

@@ -31,6 +31,8 @@ _MAX_ENTRIES = 10
 _MAX_BYTES = 256 * 1024
 """Of one PutEvents call, all entries together.
 Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html"""
+_MAX_PARKED_BYTES = _MAX_BYTES - 4096
+"""Of a record in the dead-letter queue, which takes _MAX_BYTES with the reason."""
 _ATTEMPTS = 4
 _FIRST_PAUSE_SECONDS = 0.05
 
@@ -73,7 +75,7 @@ class Relay:
 
     def _park(self, record: dict[str, Any], reason: str) -> None:
         body = json.dumps(record)
-        if len(body) > _MAX_BYTES:  # the queue has a limit as well; the keys lead to the item
+        if len(body) > _MAX_PARKED_BYTES:  # the keys lead to the item
             body = json.dumps({"dynamodb": {"Keys": record["dynamodb"]["Keys"]}})
         logger.error("record parked in the dead-letter queue", extra={"reason": reason})
         self._dead_letters.park(body, reason)
@@ -110,7 +112,7 @@ def to_entry(record: dict[str, Any], bus_name: str) -> _Entry:
     try:
         source, event_type, text = (image[n]["S"] for n in ("source", "eventType", "detail"))
         detail = json.loads(text)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidEventError(f"not an outbox item: {error!r}") from error
     decode_metadata(detail)
     # The bus accepts what rules cannot read; only here can it still be kept from getting lost.

@@ -51,15 +51,15 @@ class Subscriber:
             context=context,
         )
 
-    def _handle_message(self, message: SQSRecord) -> None:
+    def _handle_message(self, record: SQSRecord) -> None:
         try:
-            envelope = self._decode(message.body)
+            envelope = self._decode(record.body)
         except InvalidEventError as error:
             logger.error(
                 "message parked in the dead-letter queue",
-                extra={"message_id": message.message_id, "reason": str(error)},
+                extra={"message_id": record.message_id, "reason": str(error)},
             )
-            self._dead_letters.park(message.body, str(error))
+            self._dead_letters.park(record.body, str(error))
             return
         facts = {
             "event_type": envelope.event_type,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 MAX_CENTS = 10**13
 """The largest credit limit and the largest order total, in cents."""
+
+_CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, order=True)
@@ -19,14 +21,15 @@ class Money:
     def from_amount(cls, amount: Decimal) -> Money:
         """The amount as cents, exactly.
 
-        Raises: ValueError if `amount` is no finite number or has more than two decimal places.
+        Raises: ValueError if `amount` is no finite number, has more than two decimal places or 28 digits.
         """
-        if not amount.is_finite():
-            raise ValueError(f"{amount} is not a finite number")
-        cents = amount * 100
-        if cents != cents.to_integral_value():
-            raise ValueError(f"{amount} has more than two decimal places")
-        return cls(int(cents))
+        try:
+            rounded = amount.quantize(_CENT)
+        except InvalidOperation as error:
+            raise ValueError("not a finite number, or one of more than 28 digits") from error
+        if rounded != amount:  # NaN is not even equal to itself
+            raise ValueError("not a number with at most two decimal places")
+        return cls(int(rounded * 100))
 
     def to_json_number(self) -> int | float:
         """What `json.dumps` writes as this amount: `5`, `4.5`, `99999999999.99`.

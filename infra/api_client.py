@@ -1,0 +1,124 @@
+"""A client of the HTTP API, for the tools and tests in this repository. Numbers are exact: amounts are Decimals."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+
+class ApiClient:
+    """Requests to the API at `base_url`. Each method returns the body of a 200 and raises httpx.HTTPStatusError else."""
+
+    def __init__(self, base_url: str, timeout_seconds: float = 30) -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=timeout_seconds, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """The response, whatever its status."""
+        return self._http.request(method, path, **arguments)
+
+    def create_customer(self, name: str, credit_limit: Decimal | int) -> int:
+        body = {"name": name, "creditLimit": {"amount": credit_limit}}
+        return int(self._post("/customers", body)["customerId"])
+
+    def create_order(self, customer_id: int, order_total: Decimal | int) -> int:
+        body = {"customerId": customer_id, "orderTotal": {"amount": order_total}}
+        return int(self._post("/orders", body)["orderId"])
+
+    def cancel_order(self, order_id: int) -> dict[str, Any]:
+        return self._json(self.request("POST", f"/orders/{order_id}/cancel"))
+
+    def get_customer(self, customer_id: int) -> dict[str, Any]:
+        return self._get(f"/customers/{customer_id}")
+
+    def get_order(self, order_id: int) -> dict[str, Any]:
+        return self._get(f"/orders/{order_id}")
+
+    def get_order_history(self, customer_id: int, **query: str | int) -> dict[str, Any]:
+        return self._get(f"/customers/{customer_id}/orderhistory", **query)
+
+    def get_order_timeline(self, order_id: int) -> dict[str, Any]:
+        return self._get(f"/orderhistory/orders/{order_id}")
+
+    def customers(self) -> Iterator[dict[str, Any]]:
+        """All customers, page by page."""
+        for page in self._pages("/customers"):
+            yield from page["customers"]
+
+    def orders(self) -> Iterator[dict[str, Any]]:
+        """All orders, page by page."""
+        for page in self._pages("/orders"):
+            yield from page["orders"]
+
+    def order_history(self, customer_id: int) -> dict[str, dict[str, Any]]:
+        """All orders of the customer in the view, by order id."""
+        orders: dict[str, dict[str, Any]] = {}
+        for page in self._pages(f"/customers/{customer_id}/orderhistory"):
+            orders |= page["orders"]
+        return orders
+
+    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
+        query: dict[str, str | int] = {"limit": 100}
+        while True:
+            page = self._get(path, **query)
+            yield page
+            if page["nextToken"] is None:
+                return
+            query["nextToken"] = page["nextToken"]
+
+    def _get(self, path: str, **query: str | int) -> dict[str, Any]:
+        return self._json(self.request("GET", path, params=query))
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        content = json.dumps(body, default=_exact_number)
+        headers = {"Content-Type": "application/json"}
+        return self._json(self.request("POST", path, content=content, headers=headers))
+
+    @staticmethod
+    def _json(response: httpx.Response) -> dict[str, Any]:
+        response.raise_for_status()
+        body: dict[str, Any] = json.loads(response.text, parse_float=Decimal)
+        return body
+
+
+def _exact_number(value: object) -> int | float:
+    assert isinstance(value, Decimal)
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def wait_until(
+    look: Callable[[], T],
+    is_done: Callable[[T], bool],
+    deadline_seconds: float = 30,
+    pause_seconds: float = 0.02,
+) -> T:
+    """What `look` returned when `is_done` of it.
+
+    Raises: TimeoutError, with what was seen last, after `deadline_seconds`.
+    """
+    deadline = time.monotonic() + deadline_seconds
+    while True:
+        seen = look()
+        if is_done(seen):
+            return seen
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {deadline_seconds} seconds; seen last: {seen!r}")
+        time.sleep(pause_seconds)

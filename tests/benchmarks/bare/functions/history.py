@@ -1,0 +1,24 @@
+"""The last hop of the bare pipeline: one write to MongoDB per order, and the query for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from pymongo import MongoClient
+
+collection = MongoClient(os.environ["MONGODB_URI"], maxPoolSize=2).get_database("bare")["orders"]
+
+
+def project(batch: dict[str, Any], _context: Any) -> None:
+    print("history", len(batch["Records"]))
+    for record in batch["Records"]:
+        order_id = json.loads(record["body"])["detail"]["orderId"]
+        collection.update_one({"_id": order_id}, {"$set": {"state": "APPROVED"}}, upsert=True)
+
+
+def get_order(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    print("history get")
+    found = collection.find_one({"_id": event["pathParameters"]["orderId"]})
+    return {"statusCode": 200 if found else 404, "body": json.dumps(found or {})}

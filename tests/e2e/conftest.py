@@ -1,0 +1,26 @@
+"""The API under test: the one at E2E_BASE_URL, or an embedded stack started for this run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from infra.api_client import ApiClient
+from infra.embedded.stack import EmbeddedStack
+
+
+@pytest.fixture(scope="session")
+def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if url := os.environ.get("E2E_BASE_URL"):
+        yield url.rstrip("/")
+        return
+    with EmbeddedStack.start(directory=tmp_path_factory.mktemp("stack")) as stack:
+        yield stack.base_url
+
+
+@pytest.fixture(scope="session")
+def api(base_url: str) -> Iterator[ApiClient]:
+    with ApiClient(base_url) as client:
+        yield client

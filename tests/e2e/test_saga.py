@@ -1,0 +1,198 @@
+"""The scenarios of the originals' end-to-end suites, and ours, over HTTP only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from infra.api_client import ApiClient, wait_until
+
+DEADLINE_SECONDS = 60
+UNKNOWN_CUSTOMER_IDS = [123, 9223372036854775807]
+
+
+def decided(api: ApiClient, order_id: int) -> dict[str, Any]:
+    """The order once it is no longer PENDING."""
+    return wait_until(
+        lambda: api.get_order(order_id),
+        lambda order: order["orderState"] != "PENDING",
+        DEADLINE_SECONDS,
+    )
+
+
+def history_showing(api: ApiClient, customer_id: int, states: dict[int, str]) -> dict[str, Any]:
+    """The customer's history once the orders in it are in these states."""
+
+    def history() -> dict[str, Any]:
+        response = api.request("GET", f"/customers/{customer_id}/orderhistory")
+        return response.json() if response.status_code == 200 else {"orders": {}}
+
+    expected = {str(order_id): state for order_id, state in states.items()}
+    return wait_until(
+        history,
+        lambda seen: {i: o["state"] for i, o in seen["orders"].items()} == expected,
+        DEADLINE_SECONDS,
+    )
+
+
+def test_an_order_within_the_credit_limit_is_approved(api: ApiClient) -> None:
+    customer_id = api.create_customer("Fred", Decimal("15.00"))
+    order_id = api.create_order(customer_id, Decimal("12.34"))
+
+    assert decided(api, order_id) == {
+        "orderId": order_id,
+        "customerId": customer_id,
+        "orderTotal": {"amount": Decimal("12.34")},
+        "orderState": "APPROVED",
+        "rejectionReason": None,
+    }
+    assert api.get_customer(customer_id) == {
+        "customerId": customer_id,
+        "name": "Fred",
+        "creditLimit": {"amount": 15},
+        "availableCredit": {"amount": Decimal("2.66")},
+    }
+
+
+def test_an_order_beyond_the_credit_limit_is_rejected(api: ApiClient) -> None:
+    customer_id = api.create_customer("Fred", Decimal("15.00"))
+    order_id = api.create_order(customer_id, Decimal("123.34"))
+
+    order = decided(api, order_id)
+
+    assert (order["orderState"], order["rejectionReason"]) == ("REJECTED", "INSUFFICIENT_CREDIT")
+    assert api.get_customer(customer_id)["availableCredit"] == {"amount": 15}
+
+
+@pytest.mark.parametrize("customer_id", UNKNOWN_CUSTOMER_IDS)
+def test_an_order_of_an_unknown_customer_is_rejected(api: ApiClient, customer_id: int) -> None:
+    order_id = api.create_order(customer_id, Decimal("123.34"))
+
+    order = decided(api, order_id)
+
+    assert (order["orderState"], order["rejectionReason"]) == ("REJECTED", "UNKNOWN_CUSTOMER")
+    assert api.request("GET", f"/customers/{customer_id}").status_code == 404
+    assert api.request("GET", f"/customers/{customer_id}/orderhistory").status_code == 404
+    timeline = wait_until(
+        lambda: api.request("GET", f"/orderhistory/orders/{order_id}"),
+        lambda response: response.status_code == 200 and response.json()["state"] == "REJECTED",
+        DEADLINE_SECONDS,
+    ).json()
+    assert timeline["rejectionReason"] == "UNKNOWN_CUSTOMER"
+
+
+def test_a_cancelled_order_gives_its_credit_back_and_stays_in_the_history(api: ApiClient) -> None:
+    customer_id = api.create_customer("Fred", Decimal("15.00"))
+    order_id = api.create_order(customer_id, Decimal("12.34"))
+    assert decided(api, order_id)["orderState"] == "APPROVED"
+
+    assert api.cancel_order(order_id) == {"orderId": order_id, "orderState": "CANCELLED"}
+
+    assert api.get_order(order_id)["orderState"] == "CANCELLED"
+    wait_until(
+        lambda: api.get_customer(customer_id)["availableCredit"]["amount"],
+        lambda available: available == 15,
+        DEADLINE_SECONDS,
+    )
+    history_showing(api, customer_id, {order_id: "CANCELLED"})
+    timeline = api.get_order_timeline(order_id)["timeline"]
+    assert [change["state"] for change in timeline] == ["PENDING", "APPROVED", "CANCELLED"]
+    assert timeline == sorted(timeline, key=lambda change: change["at"])
+    # The credit is there again for another order; cancelling once more changes nothing.
+    another_id = api.create_order(customer_id, Decimal("15.00"))
+    assert decided(api, another_id)["orderState"] == "APPROVED"
+    assert api.cancel_order(order_id)["orderState"] == "CANCELLED"
+
+
+def test_approved_and_rejected_orders_are_side_by_side_in_the_history(api: ApiClient) -> None:
+    customer_id = api.create_customer("John", 1000)
+    approved_id = api.create_order(customer_id, 100)
+    assert decided(api, approved_id)["orderState"] == "APPROVED"
+    rejected_id = api.create_order(customer_id, 1000)
+    assert decided(api, rejected_id)["orderState"] == "REJECTED"
+
+    history = history_showing(api, customer_id, {approved_id: "APPROVED", rejected_id: "REJECTED"})
+
+    assert (history["id"], history["name"]) == (customer_id, "John")
+    assert history["creditLimit"] == {"amount": 1000}
+    approved = history["orders"][str(approved_id)]
+    assert approved["orderId"] == approved_id
+    assert approved["orderTotal"] == {"amount": 100}
+    only_rejected = api.get_order_history(customer_id, state="REJECTED")
+    assert list(only_rejected["orders"]) == [str(rejected_id)]
+
+
+def test_the_history_is_paged_from_the_latest_order_on(api: ApiClient) -> None:
+    customer_id = api.create_customer("Paige", 1)
+    order_ids = [api.create_order(customer_id, 2) for _ in range(5)]
+    history_showing(api, customer_id, dict.fromkeys(order_ids, "REJECTED"))
+
+    first = api.get_order_history(customer_id, limit=3)
+    rest = api.get_order_history(customer_id, limit=3, nextToken=first["nextToken"])
+
+    pages = [*first["orders"], *rest["orders"]]
+    assert pages == [str(order_id) for order_id in sorted(order_ids, reverse=True)]
+    assert (len(first["orders"]), rest["nextToken"]) == (3, None)
+
+
+def test_lists_have_every_customer_and_every_order(api: ApiClient) -> None:
+    customer_id = api.create_customer("Lister", 5)
+    order_id = api.create_order(customer_id, 1)
+
+    wait_until(
+        lambda: {customer["customerId"] for customer in api.customers()},
+        lambda ids: customer_id in ids,
+        DEADLINE_SECONDS,
+    )
+    assert order_id in {order["orderId"] for order in api.orders()}
+
+
+def test_customers_are_counted_once_the_view_knows_them(api: ApiClient) -> None:
+    before = api.request("GET", "/customers/count").json()
+
+    api.create_customer("Count", 5)
+
+    wait_until(
+        lambda: api.request("GET", "/customers/count").json(),
+        lambda count: count == before + 1,
+        DEADLINE_SECONDS,
+    )
+
+
+def test_of_fifty_concurrent_orders_exactly_the_affordable_ones_are_approved(
+    api: ApiClient,
+) -> None:
+    customer_id = api.create_customer("Hot", 100)
+
+    with ThreadPoolExecutor(10) as clients:
+        order_ids = list(clients.map(lambda _: api.create_order(customer_id, 5), range(50)))
+    orders = [decided(api, order_id) for order_id in order_ids]
+
+    states = {order["orderId"]: order["orderState"] for order in orders}
+    assert Counter(states.values()) == {"APPROVED": 20, "REJECTED": 30}
+    assert api.get_customer(customer_id)["availableCredit"] == {"amount": 0}
+    history = history_showing(api, customer_id, states)
+    assert history["availableCredit"] == {"amount": 0}
+
+
+def test_a_repeated_request_with_its_idempotency_key_creates_nothing_twice(api: ApiClient) -> None:
+    customer_id = api.create_customer("Ida", 5)
+    body = {"customerId": customer_id, "orderTotal": {"amount": 5}}
+
+    def post(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        headers = {"Idempotency-Key": f"key-of-{customer_id}"}
+        response = api.request("POST", "/orders", json=body, headers=headers)
+        return response.status_code, response.json()
+
+    with ThreadPoolExecutor(5) as clients:
+        answers = list(clients.map(post, [body] * 5))
+
+    order_id = answers[0][1]["orderId"]
+    assert answers == [(200, {"orderId": order_id})] * 5
+    assert decided(api, order_id)["orderState"] == "APPROVED"
+    history_showing(api, customer_id, {order_id: "APPROVED"})
+    assert post({**body, "orderTotal": {"amount": 4}})[0] == 422
