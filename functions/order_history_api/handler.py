@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
-from order_history.mongodb import RECENT_ORDERS, Document, connect
+from order_history.mongodb import RECENT_ORDERS, Document, connect_from_environment
 from orders.events import OrderState, RejectionReason
 from rest_api import (
     IdInPath,
@@ -25,7 +24,7 @@ from shared.money import Money
 
 logger = Logger()
 api = RestApi()
-view = connect(os.environ["MONGODB_URI"])
+view = connect_from_environment()
 
 
 class OrderHistoryNotFoundError(NotFoundError):

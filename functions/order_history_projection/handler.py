@@ -10,11 +10,11 @@ from aws_lambda_powertools import Logger
 from messaging.dead_letters import DeadLetterQueue
 from messaging.domain_event import DomainEventEnvelope, EventDecoder
 from messaging.subscriber import Subscriber
-from order_history.mongodb import connect
+from order_history.mongodb import connect_from_environment
 from order_history.projection import EVENTS, project
 
 logger = Logger()
-view = connect(os.environ["MONGODB_URI"])
+view = connect_from_environment()
 
 
 def handle(envelope: DomainEventEnvelope) -> None:

@@ -18,6 +18,7 @@ Amazon DocumentDB, FerretDB and the embedded server have in common are used.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from pymongo import DESCENDING, MongoClient
@@ -35,7 +36,21 @@ RECENT_ORDERS = 100
 Document = dict[str, Any]
 
 
-def connect(uri: str) -> OrderHistoryView:
+def connect_from_environment() -> OrderHistoryView:
+    """The view at MONGODB_URI or, over TLS, at the URI in the secret named MONGODB_SECRET_NAME.
+
+    The secret is fetched once per execution environment: call this while a handler is imported.
+    """
+    secret_name = os.environ.get("MONGODB_SECRET_NAME")
+    if not secret_name:
+        return connect(os.environ["MONGODB_URI"])
+    # Not needed, and so not imported, where the URI is in the environment.
+    from aws_lambda_powertools.utilities.parameters import get_secret  # noqa: PLC0415
+
+    return connect(str(get_secret(secret_name)), tls=True)
+
+
+def connect(uri: str, **options: Any) -> OrderHistoryView:
     """The view in the database that the URI names, or in `order_history` where it names none.
 
     Nothing is sent yet. One invocation is handled at a time, so a small pool is enough; and an
@@ -43,6 +58,7 @@ def connect(uri: str) -> OrderHistoryView:
     """
     client: MongoClient[Document] = MongoClient(
         uri,
+        **options,
         maxPoolSize=2,
         serverSelectionTimeoutMS=3000,
         connectTimeoutMS=2000,
