@@ -13,9 +13,10 @@ export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install run up down url logs reset deploy-local demo test check format bench load-test lock clean
+.PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-19s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Install the locked packages (every target does this first)
 	@$(PYTHON) infra/install.py $(VENV) $(EMULATORS_VENV)
@@ -31,8 +32,9 @@ up: install ## The same in the background
 down: install ## Stop what `up` started
 	@$(BIN)/python -m infra.embedded down
 
-url: install ## Print the base URL of the running API
-	@$(BIN)/python -m infra.embedded url
+TARGET ?= embedded
+url: install ## Print the base URL of the running API; TARGET=localstack: of the one there
+	@$(BIN)/python -m infra.$(TARGET) url
 
 logs: install ## Follow the functions' logs
 	@$(BIN)/python -m infra.embedded logs
@@ -45,6 +47,31 @@ deploy-local: install ## Build and deploy changed code to what is running; data 
 
 demo: install ## Walk through the saga by HTTP, each request and response printed
 	@$(BIN)/python -m infra.demo
+
+# --- On LocalStack, in containers ------------------------------------------------------------------------------------
+
+localstack-up: install ## Start LocalStack and MongoDB
+	@$(BIN)/python -m infra.localstack up
+
+localstack-deploy: install ## Build and deploy to LocalStack, the one at AWS_ENDPOINT_URL if that is set
+	@$(BIN)/python -m infra.localstack deploy
+
+localstack-test: install ## Run the end-to-end tests against LocalStack
+	@url=$$($(BIN)/python -m infra.localstack url) && E2E_BASE_URL=$$url $(BIN)/pytest tests/e2e
+
+localstack-down: install ## Remove the containers and their data
+	@$(BIN)/python -m infra.localstack down
+
+# --- SAM CLI's local mode: the functions in containers, before the stack that runs ------------------------------------
+
+sam-local: install ## Serve the API by `sam local start-api` on SAM_LOCAL_PORT (3000)
+	@$(BIN)/python -m infra.sam_local start-api
+
+sam-local-lambda: install ## Serve the functions by `sam local start-lambda` on SAM_LAMBDA_PORT (3001)
+	@$(BIN)/python -m infra.sam_local start-lambda
+
+sam-local-invoke: install ## Invoke one: FUNCTION=OrdersApiFunction EVENT=events/orders_api_create.json
+	@$(BIN)/python -m infra.sam_local invoke $(FUNCTION) --event $(EVENT)
 
 # --- Quality ---------------------------------------------------------------------------------------------------------
 
@@ -71,7 +98,7 @@ load-test: install ## Create orders under load and verify every one of them
 
 # --- Housekeeping ----------------------------------------------------------------------------------------------------
 
-compile = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
+compile = $(BIN)/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 in_lambda = boto3 botocore jmespath python-dateutil s3transfer six urllib3
 
 lock: install ## Resolve the requirements files again; UPGRADE=1 takes the newest versions
@@ -81,6 +108,7 @@ lock: install ## Resolve the requirements files again; UPGRADE=1 takes the newes
 	$(compile) $(if $(UPGRADE),--upgrade) infra/embedded/requirements.in --output-file infra/embedded/requirements.txt
 
 clean: ## Stop what runs; remove environments, builds and caches
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.embedded down; fi
+	@for instance in $(wildcard .embedded/*/instance.json); do \
+		$(BIN)/python -m infra.embedded down --port $$(basename $$(dirname $$instance)); done
 	rm -rf .venv* .aws-sam .embedded .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -54,9 +54,16 @@ class Environment:
         run(sys.executable, "-m", "venv", "--clear", *options, str(self.directory))
 
 
+def say(text: str) -> None:
+    """The user can read it, and what `make url` prints on standard output stays the URL alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def run(*command: str) -> None:
     """The command succeeded. Raises SystemExit, with what it printed, if it did not."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}")
 
@@ -81,16 +88,17 @@ def uv_install(uv: str, environment: Environment) -> bool:
         "pip",
         "install",
         "--quiet",
+        # Of the system, as with pip: a company's own certificates are there, and not among uv's.
+        "--system-certs",
         "--python",
         environment.python,
         *LOCKED,
         str(environment.lock),
     ]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
-        print(
-            f"uv could not install {environment.directory.name}; trying pip, which takes a minute:\n{done.stderr}",
-            file=sys.stderr,
+        say(
+            f"uv could not install {environment.directory.name}; pip will, in a minute:\n{done.stderr}"
         )
     return done.returncode == 0
 
@@ -109,7 +117,7 @@ def bootstrap_uv(python: str) -> str | None:
         try:
             pip_install([python, "-m", "pip"], Path(lock.name))
         except SystemExit as failure:
-            print(failure)
+            say(str(failure))
             return None
     return str(Path(python).with_name("uv"))
 
@@ -133,7 +141,7 @@ def main(development: Environment, emulators: Environment) -> None:
         if not stale:
             return
         names = " and ".join(environment.directory.name for environment in stale)
-        print(f"Installing Python packages into {names} (once) ...", flush=True)
+        say(f"Installing Python packages into {names} (once) ...")
         started = time.monotonic()
         if development in stale:
             development.create()
@@ -148,7 +156,7 @@ def main(development: Environment, emulators: Environment) -> None:
                     environment.lock,
                 )
             environment.stamp.write_text(environment.fingerprint)
-        print(f"Installed in {time.monotonic() - started:.1f} s.", flush=True)
+        say(f"Installed in {time.monotonic() - started:.1f} s.")
 
 
 if __name__ == "__main__":
