@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.api_client import ApiClient, wait_until
+from infra.embedded.deployment import PROJECT
 from infra.embedded.stack import EmbeddedStack
 
 console = Console()
@@ -106,14 +108,17 @@ def _call(predicate: Callable[[Any], bool], order_id: Any) -> Callable[[], bool]
 def main(orders: int, throughput_orders: int, clients: int) -> None:
     results = {}
     for name, project, system in (
-        ("ours", None, customers_and_orders),
+        ("ours", PROJECT, customers_and_orders),
         ("bare", BARE_PROJECT, bare_pipeline),
     ):
-        with console.status(f"Starting: {name}") as status:
-            options = {"project": project} if project else {}
-            with EmbeddedStack.start(**options) as stack, ApiClient(stack.base_url) as api:
-                status.update(f"Measuring: {name}")
-                results[name] = measure(system(api), orders, throughput_orders, clients)
+        with (
+            console.status(f"Starting: {name}") as status,
+            TemporaryDirectory() as directory,
+            EmbeddedStack.start(project=project, directory=Path(directory) / "stack") as stack,
+            ApiClient(stack.base_url) as api,
+        ):
+            status.update(f"Measuring: {name}")
+            results[name] = measure(system(api), orders, throughput_orders, clients)
     console.print(table_of(results["ours"], results["bare"]))
     console.print(machine())
 

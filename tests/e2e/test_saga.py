@@ -156,9 +156,10 @@ def test_customers_are_counted_once_the_view_knows_them(api: ApiClient) -> None:
 
     api.create_customer("Count", 5)
 
+    # More than one where the view was still to hear of an earlier customer.
     wait_until(
         lambda: api.request("GET", "/customers/count").json(),
-        lambda count: count == before + 1,
+        lambda count: count > before,
         DEADLINE_SECONDS,
     )
 

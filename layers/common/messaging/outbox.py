@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import tenacity
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.connection import Connection
-from pynamodb.exceptions import PutError, TransactWriteError
+from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
@@ -90,9 +90,10 @@ class Outbox:
         try:
             self._item(envelope).save(condition=self._not_published)
         except PutError as error:
-            if error.cause_response_code == "ConditionalCheckFailedException":
+            code = _code(error)
+            if code == "ConditionalCheckFailedException":
                 raise EventAlreadyPublishedError(envelope.metadata.event_id) from error
-            if error.cause_response_code in _CONTENTION_CODES:
+            if code in _CONTENTION_CODES:
                 raise ConcurrentUpdateError from error
             raise
 
@@ -120,7 +121,10 @@ class Outbox:
                     transaction.save(write.item, write.condition, return_values="ALL_OLD")
         except TransactWriteError as error:
             # PynamoDB sends deletes before puts, and DynamoDB gives its reasons in that order.
-            raise _translate(error, [*deletes, *puts], event) from error
+            meaning = _translate(error, [*deletes, *puts], event)
+            if meaning is None:
+                raise
+            raise meaning from error
 
     def _connect(self) -> Connection:
         if self._connection is None:
@@ -146,10 +150,13 @@ class Outbox:
 
 def _translate(
     error: TransactWriteError, writes: Sequence[ItemWrite], event: ItemWrite
-) -> Exception:
-    """What the cancelled transaction means: first that the event is there already, then the rest in order."""
+) -> Exception | None:
+    """What the cancelled transaction means: first that the event is there already, then the rest in order.
+
+    None if it means nothing to us.
+    """
     reasons = error.cancellation_reasons
-    if error.cause_response_code in _CONTENTION_CODES:
+    if _code(error) in _CONTENTION_CODES:
         return ConcurrentUpdateError()
     failed = {
         id(write): reason
@@ -161,7 +168,14 @@ def _translate(
             return write.error(reason.raw_item or {})
     if any(reason is not None and reason.code in _CONTENTION_CODES for reason in reasons):
         return ConcurrentUpdateError()
-    return error
+    return None
+
+
+def _code(error: PynamoDBException) -> str | None:
+    """DynamoDB's code for what went wrong; None where there was no answer, on which PynamoDB's own property fails."""
+    response = getattr(error.cause, "response", None) or {}
+    code: str | None = response.get("Error", {}).get("Code")
+    return code
 
 
 R = TypeVar("R")

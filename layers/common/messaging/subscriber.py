@@ -43,7 +43,12 @@ class Subscriber:
         )
 
     def handle_batch(self, batch: dict[str, Any], context: Any) -> PartialItemFailureResponse:
-        """Lambda's answer to the queue: the messages that are to come again, and no others."""
+        """Lambda's answer to the queue: the messages that are to come again, and no others.
+
+        An empty batch, which no queue sends, warms the function up.
+        """
+        if not batch["Records"]:
+            return {"batchItemFailures": []}
         return process_partial_response(
             event=batch,
             record_handler=self._handle_message,

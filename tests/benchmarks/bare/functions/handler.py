@@ -41,9 +41,14 @@ def get_order(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return {"statusCode": 200, "body": json.dumps({"orderState": state})}
 
 
+def answer(_event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    print("up")
+    return {"statusCode": 200, "body": "{}"}
+
+
 def relay(batch: dict[str, Any], _context: Any) -> None:
     print("relay", len(batch["Records"]))
-    entries = [
+    entries: list[Any] = [
         {
             "EventBusName": os.environ["EVENT_BUS_NAME"],
             "Source": os.environ["SOURCE"],

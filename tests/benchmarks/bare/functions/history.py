@@ -8,7 +8,8 @@ from typing import Any
 
 from pymongo import MongoClient
 
-collection = MongoClient(os.environ["MONGODB_URI"], maxPoolSize=2).get_database("bare")["orders"]
+client: MongoClient[dict[str, Any]] = MongoClient(os.environ["MONGODB_URI"], maxPoolSize=2)
+collection = client.get_database("bare")["orders"]
 
 
 def project(batch: dict[str, Any], _context: Any) -> None:
