@@ -12,7 +12,7 @@ export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo test check format bench load-test lock clean
+.PHONY: help install run up down url logs reset deploy-local demo test check format bench costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -82,8 +82,8 @@ check: install ## Check format, lint, types, imports and the template
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/cfn-lint template.yaml
+	PYTHONPATH=layers/common $(BIN)/lint-imports
+	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml tests/benchmarks/bare/template.yaml
 	$(BIN)/sam validate --lint --region us-east-1
 
 format: install ## Format the code and apply safe fixes
@@ -92,6 +92,9 @@ format: install ## Format the code and apply safe fixes
 
 bench: install ## Measure the time from request to final state
 	@$(BIN)/python -m tests.benchmarks.bench
+
+costs: install ## Calculate what it costs on AWS, idle and per million orders
+	@$(BIN)/python -m tests.benchmarks.costs
 
 load-test: install ## Create orders under load and verify every one of them
 	@$(BIN)/python -m tests.benchmarks.load

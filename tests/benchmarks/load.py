@@ -8,6 +8,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import boto3
 import click
@@ -30,7 +32,10 @@ console = Console()
 def main(orders: int, customers: int, clients: int, deadline: int) -> None:
     with contextlib.ExitStack() as stack_of_contexts:
         with console.status("Starting an embedded stack of its own"):
-            stack = stack_of_contexts.enter_context(EmbeddedStack.start())
+            directory = stack_of_contexts.enter_context(TemporaryDirectory())
+            stack = stack_of_contexts.enter_context(
+                EmbeddedStack.start(directory=Path(directory) / "stack")
+            )
         api = stack_of_contexts.enter_context(ApiClient(stack.base_url))
         started = time.monotonic()
         with console.status(f"{orders} orders of {customers} customers by {clients} clients"):
