@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 REGION = "us-east-1"
 
+for name in list(os.environ):
+    if name == "AWS_PROFILE" or name.startswith(("AWS_ENDPOINT_URL", "POWERTOOLS_")):
+        del os.environ[name]
 # Set before any test module is imported, because importing a handler makes it ready to run, as Lambda does.
 os.environ.update(
     {
@@ -16,15 +21,18 @@ os.environ.update(
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         # From botocore 1.44.4 on, stream reads go to a host that moto does not answer.
         "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+        "POWERTOOLS_SERVICE_NAME": "tests",
         "CUSTOMERS_TABLE": "Customers",
         "CUSTOMERS_OUTBOX_TABLE": "CustomersOutbox",
         "ORDERS_TABLE": "Orders",
         "ORDERS_OUTBOX_TABLE": "OrdersOutbox",
         "EVENT_BUS_NAME": "customers-and-orders",
         "DEAD_LETTER_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/123456789012/dead-letters",
-        "MONGODB_URI": os.environ.get("TEST_MONGODB_URI", "mongodb://127.0.0.1:1/tests"),
-        "POWERTOOLS_DEV": "false",
+        # Nothing listens there: a test of the view says which database it uses.
+        "MONGODB_URI": "mongodb://127.0.0.1:1/nowhere",
     }
 )
-for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
-    os.environ.pop(name, None)
+
+# How long an example takes says nothing here: machines differ. In CI, Hypothesis derandomizes itself.
+settings.register_profile("tests", parent=settings(), deadline=None)
+settings.load_profile("tests")

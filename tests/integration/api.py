@@ -1,0 +1,77 @@
+"""Requests as API Gateway makes them, and the answers that clients get."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tests.integration.conftest import LambdaContext
+from tests.samples import load
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        """The body, its numbers exactly as they were written."""
+        return json.loads(self.text, parse_float=Decimal)
+
+    def problem(self, status: int, kind: str) -> dict[str, Any]:
+        """The problem document (RFC 9457) that the answer must be."""
+        assert self.status == status, self.text
+        assert self.headers["Content-Type"] == "application/problem+json"
+        document: dict[str, Any] = self.json
+        assert document["type"] == f"urn:customers-and-orders:problem:{kind}"
+        assert document["status"] == status
+        assert document["title"]
+        assert document["detail"]
+        return document
+
+
+def request(
+    sample: str,
+    *,
+    body: object = ...,
+    headers: Mapping[str, str | None] | None = None,
+    path_parameters: Mapping[str, object] | None = None,
+    query: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """The event in events/, changed. A body that is no text is sent as JSON; a header that is None is not sent."""
+    event = copy.deepcopy(load(sample))
+    if body is not ...:
+        event["body"] = body if body is None or isinstance(body, str) else json.dumps(body)
+    for name, value in (headers or {}).items():
+        for known in [known for known in event["headers"] if known.lower() == name.lower()]:
+            del event["headers"][known]
+        if value is not None:
+            event["headers"][name] = value
+    event["multiValueHeaders"] = {name: [value] for name, value in event["headers"].items()}
+    if path_parameters is not None:
+        event["pathParameters"] = {name: str(value) for name, value in path_parameters.items()}
+        event["path"] = event["resource"].format(**path_parameters)
+    if query is not None:
+        event["queryStringParameters"] = {name: str(value) for name, value in query.items()}
+        event["multiValueQueryStringParameters"] = {n: [str(v)] for n, v in query.items()}
+    return event
+
+
+def answer(handler: Any, event: dict[str, Any]) -> Answer:
+    """What the client gets from the function in the module `handler`."""
+    response = handler.lambda_handler(event, LambdaContext())
+    assert response["isBase64Encoded"] is False
+    headers = {name: values[-1] for name, values in response["multiValueHeaders"].items()}
+    assert headers["X-Correlation-Id"] == event["requestContext"]["requestId"]
+    return Answer(response["statusCode"], headers, response["body"])
+
+
+def send(handler: Any, sample: str, **changes: Any) -> Answer:
+    """What the client gets for the event in events/, changed."""
+    return answer(handler, request(sample, **changes))

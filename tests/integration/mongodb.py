@@ -1,0 +1,109 @@
+"""A MongoDB server for the tests, and a database of its own for each."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from order_history.mongodb import OrderHistoryView, connect
+from order_history.projection import OrderSnapshot
+from orders.events import OrderState
+from shared.money import Money
+from tests.template import ROOT
+
+START_TIMEOUT_SECONDS = 30
+JANE = 1
+CREATED_AT = datetime(2026, 11, 4, 9, 30, tzinfo=UTC)
+
+
+@contextmanager
+def start(directory: Path) -> Iterator[str]:
+    """The URI of a server that keeps its data in the directory. It ends with the context, or with this process."""
+    environment = ROOT / os.environ.get("EMULATORS_VENV", ".venv-emulators")
+    log = directory / "log"
+    command = [
+        str(environment / "bin/nx-27017"),
+        # A data directory, not a single file: with a file, all databases share their collections.
+        *("--data-dir", str(directory / "data")),
+        *("--port", "0"),
+        *("--log-file", str(log)),
+        *("--pid-file", str(directory / "pid")),
+    ]
+    # The shell waits for the end of its input, which comes when we close it, and when we are killed.
+    supervised = ["sh", "-c", '"$@" & read -r _; kill $!; wait $!', "sh", *command]
+    with subprocess.Popen(
+        supervised,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ):
+        yield f"mongodb://127.0.0.1:{_port(log)}"
+
+
+def _port(log: Path) -> int:
+    """The port that the server has chosen."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if log.exists() and (found := re.search(r"Listening on .*:(\d+)", log.read_text())):
+            return int(found[1])
+        time.sleep(0.02)
+    raise TimeoutError("nx-27017 does not start; `make install` installs it")
+
+
+@contextmanager
+def fresh_view(uri: str) -> Iterator[OrderHistoryView]:
+    """An empty view in a database that is gone afterwards."""
+    parts = urlsplit(uri)
+    query = parts.query
+    if parts.username and "authSource" not in query:  # else it would be the new database
+        query = f"{query}&authSource={parts.path.strip('/') or 'admin'}".strip("&")
+    name = f"tests_{uuid.uuid4().hex}"
+    view = connect(urlunsplit(parts._replace(path=f"/{name}", query=query)))
+    view.ensure_indexes()
+    client = view._customers.database.client
+    try:
+        yield view
+    finally:
+        client.drop_database(name)
+        client.close()
+
+
+def documents(view: OrderHistoryView) -> dict[str, list[Any]]:
+    """All there is in the view."""
+    return {
+        collection.name: sorted(collection.find(), key=lambda document: int(document["_id"]))
+        for collection in (view._customers, view._orders)
+    }
+
+
+def snapshot(
+    order_id: int, customer_id: int = JANE, version: int = 1, state: OrderState = OrderState.PENDING
+) -> OrderSnapshot:
+    """An order as of the version, a second after the one before."""
+    return OrderSnapshot(
+        order_id=order_id,
+        customer_id=customer_id,
+        order_total=Money(400),
+        state=state,
+        rejection_reason=None,
+        created_at=CREATED_AT,
+        version=version,
+        changed_at=CREATED_AT + timedelta(seconds=version),
+    )
+
+
+def unreachable_view() -> OrderHistoryView:
+    """A view whose database does not answer, and does not take long over it."""
+    view = connect("mongodb://127.0.0.1:1/nowhere")
+    view._customers.database.client.close()
+    return view

@@ -1,0 +1,93 @@
+"""What `sam build` makes for AWS: read back from the artifacts themselves, whatever machine built them."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.template import ROOT, load_template, resources
+
+ELF_MACHINES = {"x86_64": 62, "arm64": 183}
+"""Source: the ELF specification's e_machine, for EM_X86_64 and EM_AARCH64."""
+MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
+"""Of a function with all its layers. Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+IN_THE_RUNTIME = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3"}
+FOR_DEVELOPMENT = {"pytest", "moto", "hypothesis", "samcli", "mypy", "ruff", "rich", "click"}
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The build directory of a plain `sam build`, with the template's defaults."""
+    directory = tmp_path_factory.mktemp("sam-build")
+    command = [
+        str(Path(sys.prefix) / "bin/sam"),
+        "build",
+        *("--template-file", str(ROOT / "template.yaml")),
+        *("--build-dir", str(directory)),
+        "--no-cached",
+        "--parallel",
+    ]
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("LAMBDA_")}
+    environment = {**inherited, "SAM_CLI_TELEMETRY": "0", "PYTHON": sys.executable}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+def size(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+
+
+def test_native_code_is_for_the_architecture_and_python_of_the_template(artifacts: Path) -> None:
+    parameters = load_template()["Parameters"]
+    machine = ELF_MACHINES[parameters["Architecture"]["Default"]]
+    version = parameters["PythonRuntime"]["Default"].removeprefix("python").replace(".", "")
+
+    libraries = list((artifacts / "DependenciesLayer").rglob("*.so*"))
+
+    assert libraries
+    for library in libraries:
+        header = library.read_bytes()[:20]
+        assert header[:4] == b"\x7fELF", library
+        assert struct.unpack("<H", header[18:20]) == (machine,), library
+        assert f"cpython-{version}-" in library.name or "abi3" in library.name, library
+
+
+def test_the_layer_has_what_the_functions_import_and_nothing_else(artifacts: Path) -> None:
+    names = {entry.name for entry in (artifacts / "DependenciesLayer/python").iterdir()}
+
+    assert names >= {"aws_lambda_powertools", "pynamodb", "pymongo", "pydantic", "tenacity"}
+    assert not names & IN_THE_RUNTIME
+    assert not names & FOR_DEVELOPMENT
+
+
+def test_every_package_is_within_lambdas_limit(artifacts: Path) -> None:
+    layers = sum(size(artifacts / name) for name in resources("AWS::Serverless::LayerVersion"))
+
+    for function in resources("AWS::Serverless::Function"):
+        assert size(artifacts / function) + layers < MAX_UNZIPPED_BYTES, function
+
+
+def test_a_function_has_its_own_handler_and_no_other(artifacts: Path) -> None:
+    for function, properties in resources("AWS::Serverless::Function").items():
+        folder = properties["Handler"].split(".")[0]
+        files = {
+            str(file.relative_to(artifacts / function))
+            for file in (artifacts / function).rglob("*")
+        }
+        assert files >= {folder, f"{folder}/handler.py"}
+        assert all(file == folder or file.startswith(f"{folder}/") for file in files), files
+
+
+def test_our_code_is_packaged_without_tests_and_bytecode(artifacts: Path) -> None:
+    files = {file.name for file in (artifacts / "CommonLayer/python").rglob("*") if file.is_file()}
+
+    assert {"customer.py", "outbox.py", "rest_api.py"} <= files
+    assert all(name.endswith(".py") and not name.startswith("test_") for name in files)

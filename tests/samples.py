@@ -1,0 +1,143 @@
+"""The files in events/, and how tests make events of their own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, get_args, get_type_hints
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+from jsonschema import Draft202012Validator
+from jsonschema.protocols import Validator
+from referencing import Registry, Resource
+
+from customers import events as customer_events
+from customers.events import CustomerEvent
+from messaging.domain_event import Cause, DomainEvent, DomainEventEnvelope, EventMetadata
+from orders import events as order_events
+from orders.events import OrderEvent, OrderState, RejectionReason
+from shared.identifiers import MAX_ID
+from shared.money import MAX_CENTS, Money
+from tests.template import ROOT
+
+EVENTS = ROOT / "events"
+SCHEMAS = EVENTS / "schemas"
+
+
+def load(name: str) -> dict[str, Any]:
+    """A fresh copy of the sample called `name`, without `.json`."""
+    sample: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return sample
+
+
+def messages(batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The EventBridge messages in a queue's batch."""
+    for record in batch["Records"]:
+        yield json.loads(record["body"])
+
+
+def to_message(envelope: DomainEventEnvelope) -> dict[str, Any]:
+    """The event as a rule of EventBridge hands it to a queue."""
+    return {
+        "version": "0",
+        "detail-type": envelope.event_type,
+        "source": envelope.event.source,
+        "detail": json.loads(envelope.to_detail()),
+    }
+
+
+def to_batch(*bodies: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A queue's batch with a message for each body, like those in events/."""
+    (record, *_) = load("customers_subscriber_batch")["Records"]
+    records = []
+    for number, body in enumerate(bodies, 1):
+        text = body if isinstance(body, str) else json.dumps(body)
+        records.append({**copy.deepcopy(record), "messageId": f"message-{number}", "body": text})
+    return {"Records": records}
+
+
+def published_classes() -> list[type[DomainEvent]]:
+    """All classes of events that the services publish."""
+    bases = (CustomerEvent, OrderEvent)
+    return [
+        value
+        for module in (customer_events, order_events)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, bases) and value not in bases
+    ]
+
+
+@cache
+def schema_of(event_type: str) -> Validator:
+    """Validates the `detail` of one type of event. Formats count, too."""
+    schemas = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
+    resources = [(name, Resource.from_contents(schema)) for name, schema in schemas.items()]
+    registry: Registry[Any] = Registry().with_resources(resources)
+    return Draft202012Validator(
+        schemas[f"{event_type}.json"],
+        registry=registry,
+        format_checker=Draft202012Validator.FORMAT_CHECKER,
+    )
+
+
+def any_event(event_class: type[DomainEvent]) -> SearchStrategy[DomainEvent]:
+    """Events of the class with all facts that it may have."""
+    hints = get_type_hints(event_class)
+    facts = {field.name: _any_fact(field.name, hints[field.name]) for field in fields(event_class)}
+    return st.builds(event_class, **facts)
+
+
+@st.composite
+def any_envelope(
+    draw: st.DrawFn, event_class: type[DomainEvent] | None = None
+) -> DomainEventEnvelope:
+    """Events of the class, or of any, with all metadata that they may have."""
+    event = draw(any_event(event_class or draw(st.sampled_from(published_classes()))))
+    metadata = EventMetadata(
+        event_id=str(draw(st.uuids())),
+        aggregate_type=event.aggregate_type,
+        aggregate_id=str(event.aggregate_id),
+        aggregate_version=draw(st.integers(0, 10**6)),
+        occurred_at=draw(_instants),
+        correlation_id=draw(st.text(min_size=1, max_size=40)),
+        causation_id=draw(st.none() | st.uuids().map(str)),
+    )
+    return DomainEventEnvelope(metadata, event)
+
+
+def an_event_id(name: str) -> str:
+    """The same id for the same name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
+
+def answer(
+    event: DomainEvent, version: int, to: DomainEventEnvelope | None = None
+) -> DomainEventEnvelope:
+    """The event as published in answer to another, or to a request."""
+    cause = to.cause_of_effects if to else Cause("a request")
+    return DomainEventEnvelope.wrap(event, version, cause)
+
+
+_instants = st.integers(0, 4_000_000_000_000).map(  # until the year 2096
+    lambda milliseconds: datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+)
+
+
+def _any_fact(name: str, fact_type: Any) -> SearchStrategy[Any]:
+    by_type: dict[Any, SearchStrategy[Any]] = {
+        int: st.integers(1, MAX_ID),
+        str: st.text(min_size=1, max_size=200),
+        Money: st.integers(1 if name == "order_total" else 0, MAX_CENTS).map(Money),
+        datetime: _instants,
+        OrderState: st.sampled_from(OrderState),
+        RejectionReason: st.sampled_from(RejectionReason),
+    }
+    if types := get_args(fact_type):
+        return st.none() | by_type[types[0]]
+    return by_type[fact_type]
