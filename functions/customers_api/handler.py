@@ -27,7 +27,7 @@ from rest_api import (
 )
 
 logger = Logger()
-api = RestApi()
+api = RestApi("customers")
 customers = CustomerRepository(os.environ["CUSTOMERS_TABLE"], os.environ["CUSTOMERS_OUTBOX_TABLE"])
 
 
@@ -73,6 +73,7 @@ class CustomersResponse(WireModel):
 def create_customer(
     request: CreateCustomerRequest, idempotency_key: IdempotencyKey = None
 ) -> CreateCustomerResponse:
+    api.caller.check_all_customers()
     customer_id = retry_on_conflict(
         service.create_customer,
         customers,
@@ -86,6 +87,7 @@ def create_customer(
 
 @api.get("/customers")
 def list_customers(limit: PageLimit = 20, next_token: NextToken = None) -> CustomersResponse:
+    api.caller.check_all_customers()
     found, last_id = customers.list(limit, decode_next_token(next_token))
     return CustomersResponse(
         customers=[CustomerResponse.of(customer) for customer in found],
@@ -95,6 +97,7 @@ def list_customers(limit: PageLimit = 20, next_token: NextToken = None) -> Custo
 
 @api.get("/customers/<customerId>")
 def get_customer(customerId: IdInPath) -> CustomerResponse:  # noqa: N803, the name of the path parameter
+    api.caller.check_customer(customerId)
     return CustomerResponse.of(service.find_customer(customers, customerId))
 
 

@@ -23,7 +23,7 @@ from shared.errors import NotFoundError
 from shared.money import Money
 
 logger = Logger()
-api = RestApi()
+api = RestApi("orderhistory")
 view = connect_from_environment()
 
 
@@ -78,6 +78,7 @@ def _order_fields(order: Document) -> dict[str, Any]:
 
 @api.get("/customers/count")
 def count_customers() -> int:
+    api.caller.check_all_customers()
     return view.count_customers()
 
 
@@ -89,6 +90,7 @@ def get_order_history(
     next_token: NextToken = None,
 ) -> OrderHistoryResponse:
     """The latest orders come first. The first page of all is in the customer's document already."""
+    api.caller.check_customer(customerId)
     before = decode_next_token(next_token)
     customer = view.find_customer(customerId)
     if customer is None:
@@ -118,6 +120,7 @@ def get_order(orderId: IdInPath) -> OrderTimelineResponse:  # noqa: N803
     order = view.find_order(orderId)
     if order is None:
         raise OrderHistoryNotFoundError(f"No order {orderId} is known here.")
+    api.caller.check_customer(order["customerId"])
     timeline = sorted(order["timeline"].items(), key=lambda entry: int(entry[0]))
     return OrderTimelineResponse(
         order_id=orderId,

@@ -27,7 +27,7 @@ from rest_api import (
 )
 
 logger = Logger()
-api = RestApi()
+api = RestApi("orders")
 orders = OrderRepository(os.environ["ORDERS_TABLE"], os.environ["ORDERS_OUTBOX_TABLE"])
 
 
@@ -72,6 +72,7 @@ class OrdersResponse(WireModel):
 def create_order(
     request: CreateOrderRequest, idempotency_key: IdempotencyKey = None
 ) -> CreateOrderResponse:
+    api.caller.check_customer(request.customer_id)
     order_id = retry_on_conflict(
         service.create_order,
         orders,
@@ -85,6 +86,7 @@ def create_order(
 
 @api.get("/orders")
 def list_orders(limit: PageLimit = 20, next_token: NextToken = None) -> OrdersResponse:
+    api.caller.check_all_customers()
     found, last_id = orders.list(limit, decode_next_token(next_token))
     return OrdersResponse(
         orders=[OrderResponse.of(order) for order in found],
@@ -94,13 +96,21 @@ def list_orders(limit: PageLimit = 20, next_token: NextToken = None) -> OrdersRe
 
 @api.get("/orders/<orderId>")
 def get_order(orderId: IdInPath) -> OrderResponse:  # noqa: N803, the name of the path parameter
-    return OrderResponse.of(service.find_order(orders, orderId))
+    return OrderResponse.of(_find_order_of_caller(orderId))
 
 
 @api.post("/orders/<orderId>/cancel")
 def cancel_order(orderId: IdInPath) -> CancelOrderResponse:  # noqa: N803
+    if api.caller.customer_id is not None:
+        _find_order_of_caller(orderId)
     order = retry_on_conflict(service.cancel_order, orders, orderId, api.cause)
     return CancelOrderResponse(order_id=order.id, order_state=order.state)
+
+
+def _find_order_of_caller(order_id: int) -> Order:
+    order = service.find_order(orders, order_id)
+    api.caller.check_customer(order.customer_id)
+    return order
 
 
 @logger.inject_lambda_context

@@ -20,13 +20,16 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from authorization import ANYBODY, verifier_from_environment
 from messaging.domain_event import Cause
 from shared.errors import (
     ConflictError,
     DomainError,
+    ForbiddenError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
     NotFoundError,
+    UnauthenticatedError,
 )
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
@@ -36,6 +39,8 @@ logger = Logger(child=True)
 _JSON = "application/json"
 _STATUS_OF_ERROR = {
     InvalidRequestError: HTTPStatus.BAD_REQUEST,
+    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     IdempotencyKeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -43,34 +48,40 @@ _STATUS_OF_ERROR = {
 
 
 class RestApi(APIGatewayRestResolver):
-    """Powertools' resolver, with exact numbers and with RFC 9457 problem documents for all errors."""
+    """Powertools' resolver, with exact numbers and with RFC 9457 problem documents for all errors.
 
-    def __init__(self) -> None:
+    Where a token issuer is configured, every request needs a token with the scope `<scope>:read` or, unless it
+    is a GET, `<scope>:write`: no route can forget to ask.
+    """
+
+    def __init__(self, scope: str) -> None:
         super().__init__(enable_validation=True, json_body_deserializer=_parse_json)
         self.exception_handler(RequestValidationError)(self._bad_request)
         self.exception_handler(NoSuchRouteError)(self._no_such_route)
         self.exception_handler(DomainError)(self._domain_error)
         self.exception_handler(Exception)(self._unexpected_error)
+        self._scope = scope
+        self._verifier = verifier_from_environment()
+        self._correlation_id = ""
+        self.caller = ANYBODY
+        """Whoever makes the current request."""
 
     @property
     def cause(self) -> Cause:
         """The current request, as the cause of the events it makes. Its id is the correlation id of them all."""
         return Cause(correlation_id=self._correlation_id)
 
-    @property
-    def _correlation_id(self) -> str:
-        return str(self.current_event.request_context.request_id)
-
     def answer(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         """API Gateway's proxy response to its proxy event. Never raises; logs one line per request."""
         started = time.perf_counter()
+        self._correlation_id = event["requestContext"]["requestId"]
+        refusal = self._refuse(event)
         response: dict[str, Any]
-        if _has_body_of_another_type(event):
-            response = _to_proxy_response(_unsupported_media_type())
+        if refusal is not None:
+            response = _to_proxy_response(refusal)
         else:
             response = self.resolve(_with_json_body(event), context)
-        correlation_id = event["requestContext"]["requestId"]
-        response.setdefault("multiValueHeaders", {})["X-Correlation-Id"] = [correlation_id]
+        response.setdefault("multiValueHeaders", {})["X-Correlation-Id"] = [self._correlation_id]
         logger.info(
             "request answered",
             extra={
@@ -78,10 +89,24 @@ class RestApi(APIGatewayRestResolver):
                 "route": event.get("resource"),
                 "status": response["statusCode"],
                 "milliseconds": round((time.perf_counter() - started) * 1000, 1),
-                "correlation_id": correlation_id,
+                "correlation_id": self._correlation_id,
             },
         )
         return response
+
+    def _refuse(self, event: dict[str, Any]) -> Response[str] | None:
+        """The answer to a request that may not be made, or not like this; None to all others."""
+        try:
+            if self._verifier is not None:
+                authorization = APIGatewayProxyEvent(event).headers.get("authorization")
+                self.caller = self._verifier.verify(authorization)
+            action = "read" if event["httpMethod"] == "GET" else "write"
+            self.caller.check_scope(f"{self._scope}:{action}")
+        except DomainError as error:
+            return self._domain_error(error)
+        except Exception as error:  # noqa: BLE001, the issuer's keys cannot be had, for whatever reason
+            return self._unexpected_error(error)
+        return _unsupported_media_type() if _has_body_of_another_type(event) else None
 
     def _bad_request(self, error: RequestValidationError) -> Response[str]:
         errors = [
@@ -103,7 +128,10 @@ class RestApi(APIGatewayRestResolver):
             status for kind, status in _STATUS_OF_ERROR.items() if isinstance(error, kind)
         )
         kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__.removesuffix("Error")).lower()
-        return _problem(status, kind, str(error))
+        response = _problem(status, kind, str(error))
+        if status == HTTPStatus.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = "Bearer"  # RFC 6750, section 3
+        return response
 
     def _unexpected_error(self, _: Exception) -> Response[str]:
         logger.exception("unexpected error", extra={"correlation_id": self._correlation_id})
@@ -143,7 +171,10 @@ def _unsupported_media_type() -> Response[str]:
 def _to_proxy_response(response: Response[str]) -> dict[str, Any]:
     return {
         "statusCode": response.status_code,
-        "multiValueHeaders": {"Content-Type": [response.content_type]},
+        "multiValueHeaders": {
+            "Content-Type": [response.content_type],
+            **{name: [str(value)] for name, value in response.headers.items()},
+        },
         "body": response.body,
         "isBase64Encoded": False,
     }

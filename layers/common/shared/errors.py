@@ -19,5 +19,13 @@ class ConflictError(DomainError):
     """The state of what the request is about does not allow it."""
 
 
+class UnauthenticatedError(DomainError):
+    """Whoever makes the request has not shown who they are."""
+
+
+class ForbiddenError(DomainError):
+    """Whoever makes the request may not."""
+
+
 class IdempotencyKeyReusedError(DomainError):
     """The Idempotency-Key was used before, with another request."""
