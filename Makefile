@@ -32,12 +32,14 @@ up: install ## The same in the background
 down: install ## Stop what `up` started
 	@$(BIN)/python -m infra.embedded down
 
+# Or localstack
 TARGET ?= embedded
+
 url: install ## Print the base URL of the running API; TARGET=localstack: of the one there
 	@$(BIN)/python -m infra.$(TARGET) url
 
-logs: install ## Follow the functions' logs
-	@$(BIN)/python -m infra.embedded logs
+logs: install ## Follow the functions' logs; TARGET=localstack: of those there
+	@$(BIN)/python -m infra.$(TARGET) logs
 
 reset: install ## Throw all data away, and start anew what was running
 	@$(BIN)/python -m infra.embedded reset
@@ -71,6 +73,8 @@ sam-local-lambda: install ## Serve the functions by `sam local start-lambda` on 
 	@$(BIN)/python -m infra.sam_local start-lambda
 
 sam-local-invoke: install ## Invoke one: FUNCTION=OrdersApiFunction EVENT=events/orders_api_create.json
+	@$(if $(and $(FUNCTION),$(EVENT)),,$(error FUNCTION and EVENT are needed: make sam-local-invoke \
+		FUNCTION=OrdersApiFunction EVENT=events/orders_api_create.json))
 	@$(BIN)/python -m infra.sam_local invoke $(FUNCTION) --event $(EVENT)
 
 # --- Quality ---------------------------------------------------------------------------------------------------------

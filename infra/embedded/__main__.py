@@ -150,7 +150,7 @@ def logs(port: int, follow: bool) -> None:
         with suppress(KeyboardInterrupt):
             _follow(stack)
     else:
-        _print_lines(FunctionLogs(stack.deployment).read())
+        _print_lines(FunctionLogs(stack.aws_endpoint_url).read())
     errors.print(
         f"The emulators' own logs: {', '.join(process.log for process in stack.processes)}"
     )
@@ -234,7 +234,7 @@ def _introduce(stack: EmbeddedStack) -> None:
 
 
 def _follow(stack: EmbeddedStack) -> None:
-    function_logs = FunctionLogs(stack.deployment)
+    function_logs = FunctionLogs(stack.aws_endpoint_url)
     while not stack.ended():
         # The emulator may be busy, or gone: the loop's condition finds out which.
         with suppress(BotoCoreError, ClientError):

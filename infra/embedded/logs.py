@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from infra.embedded.deployment import CLIENT_CONFIG, STACK_NAME, Deployment, aws_session
+from infra.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
@@ -35,13 +35,10 @@ COMMON_KEYS = frozenset(
 class FunctionLogs:
     """Reads the log groups of the functions, each line once."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._client = aws_session().client(
-            "logs", endpoint_url=deployment.endpoint_url, config=CLIENT_CONFIG
-        )
+    def __init__(self, endpoint_url: str) -> None:
+        self._client = aws_session().client("logs", endpoint_url=endpoint_url, config=CLIENT_CONFIG)
         self._since = 0
-        # The emulator writes a stream for each invocation, at its end and whole.
-        self._streams_seen: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, str, str]] = set()
 
     def read(self) -> list[str]:
         """The lines logged since the last call, oldest first."""
@@ -50,8 +47,8 @@ class FunctionLogs:
             events = self._client.filter_log_events(
                 logGroupName=group, startTime=max(0, self._since - OVERLAP_MILLISECONDS)
             )["events"]
-            unseen = [e for e in events if (group, e["logStreamName"]) not in self._streams_seen]
-            self._streams_seen.update((group, event["logStreamName"]) for event in unseen)
+            unseen = [event for event in events if _key(group, event) not in self._seen]
+            self._seen.update(_key(group, event) for event in unseen)
             function = group.removeprefix(LOG_GROUP_PREFIX)
             new.extend(
                 (event["timestamp"], line) for event in unseen if (line := _line(function, event))
@@ -64,6 +61,11 @@ class FunctionLogs:
     def _groups(self) -> list[str]:
         groups = self._client.describe_log_groups(logGroupNamePrefix=LOG_GROUP_PREFIX)["logGroups"]
         return [group["logGroupName"] for group in groups]
+
+
+def _key(group: str, event: "FilteredLogEventTypeDef") -> tuple[str, str, str]:
+    # MiniStack's events have no id, and need none: it writes a stream for each invocation, at its end and whole.
+    return group, event["logStreamName"], event.get("eventId", "")
 
 
 def _line(function: str, event: "FilteredLogEventTypeDef") -> str | None:

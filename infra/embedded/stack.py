@@ -2,14 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
+from infra.build import PROJECT, locked
+from infra.deployed_stack import wait_until_answering
 from infra.embedded import emulators
-from infra.embedded.deployment import PROJECT, Deployment, locked, wait_until_answering
+from infra.embedded.deployment import Deployment
 from infra.embedded.emulators import Directories
 from infra.embedded.processes import Process, free_port, require_free, stop, uninterrupted
 
@@ -49,11 +52,13 @@ class EmbeddedStack:
         directory: Path | None = None,
         log_level: str = "INFO",
         project: Path = PROJECT,
+        parameters: Mapping[str, str] = MappingProxyType({}),
         step: Step = silent,
     ) -> Iterator[Self]:
         """The system runs inside the block, empty at first, and nothing of it after. Port 0 is any free port.
 
         `project` is the directory of template.yaml: another system may be put on the same emulators.
+        `parameters` of the template override what it would be given.
 
         with EmbeddedStack.start(directory=tmp_path) as stack:
             httpx.get(f"{stack.base_url}/customers/count")
@@ -64,6 +69,7 @@ class EmbeddedStack:
             directory=directory,
             log_level=log_level,
             project=project,
+            parameters=parameters,
             step=step,
         )
         try:
@@ -81,6 +87,7 @@ class EmbeddedStack:
         directory: Path | None = None,
         log_level: str = "INFO",
         project: Path = PROJECT,
+        parameters: Mapping[str, str] = MappingProxyType({}),
         step: Step = silent,
     ) -> Self:
         """The system runs, empty, until it is stopped. With `mongodb_uri` no MongoDB server is started.
@@ -100,7 +107,8 @@ class EmbeddedStack:
             shutil.rmtree(directories.root, ignore_errors=True)
             directories.root.mkdir(parents=True, mode=0o700)
             uri = emulators.with_database(mongodb_uri or emulators.mongodb_uri(mongodb_port))
-            stack = cls(Deployment(port, uri, directories.logs, log_level, project), directories)
+            deployment = Deployment(port, uri, directories.logs, log_level, project, parameters)
+            stack = cls(deployment, directories)
             try:
                 stack._spawn(lambda: emulators.start_ministack(port, directories))
                 if not mongodb_uri:

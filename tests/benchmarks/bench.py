@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.api_client import ApiClient, wait_until
-from infra.embedded.deployment import PROJECT
+from infra.build import PROJECT
 from infra.embedded.stack import EmbeddedStack
 
 console = Console()

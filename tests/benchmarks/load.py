@@ -18,7 +18,7 @@ from rich.table import Table
 
 from infra.api_client import ApiClient, wait_until
 from infra.audit import audit, queue_depths
-from infra.embedded.deployment import STACK_NAME
+from infra.deployed_stack import STACK_NAME
 from infra.embedded.stack import EmbeddedStack
 
 console = Console()

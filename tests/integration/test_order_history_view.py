@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError
 
 from customers.events import CustomerCreated, CustomerCreditReleased, CustomerCreditReserved
 from messaging.domain_event import DomainEvent, DomainEventEnvelope
@@ -358,3 +360,33 @@ def test_orders_of_one_customer_that_arrive_at_the_same_time_are_all_there(
     assert sorted(map(int, customer["orders"])) == list(range(1, 61))
     assert (customer["version"], customer["availableCreditCents"]) == (4, 600)
     assert len(view.find_orders(JANE, None, 1000, None)) == 60
+
+
+@pytest.mark.parametrize("collection_name", ["customers", "orders"])
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_version_that_comes_in_between_does_not_keep_a_later_one_out(
+    view: OrderHistoryView,
+    monkeypatch: pytest.MonkeyPatch,
+    collection_name: str,
+    noticed: bool,
+) -> None:
+    """Somebody else writes version 1 just before version 2 is inserted, or while it is."""
+    update_one = Collection.update_one
+    others = [snapshot(10, version=1)]
+
+    def interrupted(collection: Any, document: Any, change: Any, upsert: bool = False) -> Any:
+        if upsert and collection.name == collection_name and others:
+            view.put_order(others.pop())
+            if noticed:
+                raise DuplicateKeyError("somebody else was faster")
+        return update_one(collection, document, change, upsert)
+
+    monkeypatch.setattr(Collection, "update_one", interrupted)
+
+    view.put_order(snapshot(10, version=2, state=OrderState.APPROVED))
+
+    order, customer = view.find_order(10), view._customers.find_one({"_id": JANE})
+    assert order is not None
+    assert customer is not None
+    assert order["state"] == customer["orders"]["10"]["state"] == "APPROVED"
+    assert sorted(order["timeline"]) == ["1", "2"]

@@ -311,8 +311,10 @@ def play(system: System, asked_for: list[Command], data: st.DataObject) -> list[
     return steps
 
 
+# Finding the smallest example that fails takes Hypothesis up to five minutes.
+pytestmark = pytest.mark.timeout(400)
 slow_but_sure = settings(
-    max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=24, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
