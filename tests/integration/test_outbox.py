@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tenacity
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
 from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError
@@ -189,7 +190,8 @@ def test_reasons_come_in_the_order_of_deletes_and_then_puts(
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Nobody waits; how long they would have, in seconds."""
     slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    # Only tenacity's own name for the clock: threads of other tests sleep by it, too.
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=slept.append))
     return slept
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from customers import service as customers_service
 from customers.dynamodb import CustomerRepository
 from functions.outbox_relay import handler
+from messaging import relay as relay_module
 from messaging.domain_event import Cause
 from messaging.relay import EventsNotPublishedError
 from orders import service as orders_service
@@ -190,7 +191,7 @@ Refuse = Callable[..., Refusing]
 
 @pytest.fixture
 def refuse(monkeypatch: pytest.MonkeyPatch) -> Refuse:
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(relay_module, "time", SimpleNamespace(sleep=lambda _: None))
 
     def refuse(*answers: Exception | set[int]) -> Refusing:
         between = Refusing(list(answers))
