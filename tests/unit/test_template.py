@@ -72,14 +72,18 @@ def test_a_role_names_each_action_and_each_resource(stack: Stack, function: str)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_role_has_no_managed_policy_but_what_a_vpc_takes(stack: Stack, function: str) -> None:
+def test_a_role_has_no_managed_policy_but_what_tracing_and_a_vpc_take(
+    stack: Stack, function: str
+) -> None:
     policies = [target(p) for p in role_of(stack, function).get("ManagedPolicyArns", [])]
 
+    is_traced = stack.functions[function].get("Tracing") == "Active"
     in_vpc = "VpcConfig" in stack.functions[function]
-    assert policies == (["NetworkInterfacesPolicy"] if in_vpc else [])
+    expected = ["TracingPolicy"] * is_traced + ["NetworkInterfacesPolicy"] * in_vpc
+    assert policies == expected
     for policy in stack.resources("AWS::IAM::ManagedPolicy").values():
         (statement,) = policy["PolicyDocument"]["Statement"]
-        assert all(re.fullmatch(r"ec2:[A-Za-z]+", action) for action in statement["Action"])
+        assert all(re.fullmatch(r"(ec2|xray):[A-Za-z]+", action) for action in statement["Action"])
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
