@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -250,12 +251,13 @@ async def forward_port(address: str, port: int) -> None:
     the address, it forwards by itself; and a port that is taken is one where an emulator listens.
     """
     try:
-        await asyncio.start_server(
-            lambda reader, writer: _forward(reader, writer, port), address, port
-        )
+        # Not left to asyncio: from Python 3.13 on its error does not say why.
+        listener = socket.create_server((address, port))
     except OSError as error:
         if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL}:
             raise EmbeddedError(f"Port {port} of {address}: {error.strerror}") from error
+        return
+    await asyncio.start_server(lambda reader, writer: _forward(reader, writer, port), sock=listener)
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
