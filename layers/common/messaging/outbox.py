@@ -182,15 +182,16 @@ R = TypeVar("R")
 
 
 def retry_on_conflict(command: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    """What `command(*args, **kwargs)` returns, tried anew (up to 10 times, within some 3 seconds) while others write.
+    """What `command(*args, **kwargs)` returns, tried anew (up to 20 times, within some 4 seconds) while others write.
 
     Raises: ConcurrentUpdateError when they still do; a message is then left to its queue to bring again.
     """
     # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(ConcurrentUpdateError),
-        wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.6),
-        stop=tenacity.stop_after_attempt(10),
+        # A longer pause would let those who have just come win against those who have lost all along.
+        wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.25),
+        stop=tenacity.stop_after_attempt(20) | tenacity.stop_after_delay(4),
         reraise=True,
     )
     return retrying(command, *args, **kwargs)

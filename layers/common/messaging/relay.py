@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from aws_lambda_powertools import Logger
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from messaging.dead_letters import DeadLetterQueue
@@ -35,6 +36,8 @@ _MAX_PARKED_BYTES = _MAX_BYTES - 4096
 """Of a record in the dead-letter queue, which takes _MAX_BYTES with the reason."""
 _ATTEMPTS = 4
 _FIRST_PAUSE_SECONDS = 0.05
+_CONNECT_TIMEOUT_SECONDS = 1
+_READ_TIMEOUT_SECONDS = 3
 
 
 class EventsNotPublishedError(Exception):
@@ -100,7 +103,13 @@ class Relay:
 
     @cached_property
     def _events(self) -> EventBridgeClient:
-        return boto3.client("events")
+        # botocore would wait for an answer longer than the function may run, and try again by itself.
+        config = Config(
+            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+            read_timeout=_READ_TIMEOUT_SECONDS,
+            retries={"total_max_attempts": 1},
+        )
+        return boto3.client("events", config=config)
 
 
 def to_entry(record: dict[str, Any], bus_name: str) -> _Entry:

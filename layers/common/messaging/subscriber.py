@@ -21,6 +21,13 @@ from messaging.outbox import EventAlreadyPublishedError, retry_on_conflict
 
 logger = Logger(child=True)
 
+_TIME_FOR_ONE_MILLISECONDS = 5_000
+"""What a message may take: other writers for 4 seconds, or a database that does not answer for 3."""
+
+
+class OutOfTimeError(Exception):
+    """The function's time is nearly up. The message comes again; those handled so far do not."""
+
 
 class Subscriber:
     """Hands each event of a batch to `handle`, which must bear any order and any number of deliveries.
@@ -49,9 +56,18 @@ class Subscriber:
         """
         if not batch["Records"]:
             return {"batchItemFailures": []}
+
+        def handle_in_time(record: SQSRecord) -> None:
+            if context.get_remaining_time_in_millis() < _TIME_FOR_ONE_MILLISECONDS:
+                logger.warning(
+                    "no time left, will come again", extra={"message_id": record.message_id}
+                )
+                raise OutOfTimeError
+            self._handle_message(record)
+
         return process_partial_response(
             event=batch,
-            record_handler=self._handle_message,
+            record_handler=handle_in_time,
             processor=self._processor,
             context=context,
         )
