@@ -12,7 +12,7 @@ export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo test check format bench costs load-test lock clean
+.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format chaos bench costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -49,6 +49,15 @@ deploy-local: install ## Build and deploy changed code to what is running; data 
 
 demo: install ## Walk through the saga by HTTP, each request and response printed
 	@$(BIN)/python -m infra.demo
+
+# --- Operating it ----------------------------------------------------------------------------------------------------
+
+dlq: install ## Show what the dead-letter queues hold, and why
+	@$(BIN)/python -m infra.dead_letters list
+
+redrive: install ## Send dead letters back to where they came from: QUEUE=orders-subscriber
+	@$(if $(QUEUE),,$(error QUEUE is needed: make redrive QUEUE=orders-subscriber; `make dlq` lists them))
+	@$(BIN)/python -m infra.dead_letters redrive $(QUEUE)
 
 # --- On LocalStack, in containers ------------------------------------------------------------------------------------
 
@@ -89,6 +98,9 @@ check: install ## Check format, lint, types, imports and the template
 	PYTHONPATH=layers/common $(BIN)/lint-imports
 	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml tests/benchmarks/bare/template.yaml
 	$(BIN)/sam validate --lint --region us-east-1
+
+chaos: install ## Inject faults while orders are made, and audit after each; SHORT=1: a third as many, ONLY=text
+	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
 
 format: install ## Format the code and apply safe fixes
 	$(BIN)/ruff format
