@@ -17,8 +17,12 @@ T = TypeVar("T")
 class ApiClient:
     """Requests to the API at `base_url`. Each method returns the body of a 200 and raises httpx.HTTPStatusError else."""
 
-    def __init__(self, base_url: str, timeout_seconds: float = 30) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=timeout_seconds, trust_env=False)
+    def __init__(
+        self, base_url: str, timeout_seconds: float = 30, auth: httpx.Auth | None = None
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=base_url, timeout=timeout_seconds, trust_env=False, auth=auth
+        )
 
     def __enter__(self) -> Self:
         return self

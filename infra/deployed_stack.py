@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import boto3
 import botocore.session
 import httpx
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 
@@ -116,18 +120,37 @@ def aws_session() -> boto3.Session:
     return boto3.Session(botocore_session=core, region_name=REGION, **CREDENTIALS)
 
 
-def wait_until_answering(base_url: str) -> None:
+class SignedByCaller(httpx.Auth):
+    """Signs requests to an API that wants to know who calls (ApiAuthorizer=AWS_IAM), with the session's credentials."""
+
+    requires_request_body = True
+
+    def __init__(self, session: boto3.Session) -> None:
+        credentials = session.get_credentials()
+        assert credentials is not None
+        self._signer = SigV4Auth(credentials, "execute-api", session.region_name)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """The request, with a signature."""
+        signed = AWSRequest(request.method, str(request.url), data=request.content)
+        self._signer.add_auth(signed)
+        request.headers.update(dict(signed.headers))
+        yield request
+
+
+def wait_until_answering(base_url: str, auth: httpx.Auth | None = None) -> None:
     """Each of the three services has answered a query, which means that its function and its database work.
 
+    Or, that the function works and wants a token.
     Raises: EmbeddedError with the last answer if one does not within a minute.
     """
     queries = ("/customers?limit=1", "/orders?limit=1", "/customers/count")
-    asyncio.run(_wait_until_all_answer([base_url + query for query in queries]))
+    asyncio.run(_wait_until_all_answer([base_url + query for query in queries], auth))
 
 
-async def _wait_until_all_answer(urls: list[str]) -> None:
+async def _wait_until_all_answer(urls: list[str], auth: httpx.Auth | None) -> None:
     # At the same time, because each starts a function; and not in threads, which a Ctrl-C would wait for.
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30, auth=auth) as client:
         await asyncio.gather(*(_wait_until_answered(client, url) for url in urls))
 
 
@@ -136,7 +159,7 @@ async def _wait_until_answered(client: httpx.AsyncClient, url: str) -> None:
     while True:
         try:
             response = await client.get(url)
-            if response.is_success:
+            if response.is_success or response.status_code == HTTPStatus.UNAUTHORIZED:
                 return
             answer = f"{response.status_code} {response.text}"
         except httpx.TransportError as error:

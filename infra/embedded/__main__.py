@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -54,6 +54,14 @@ port_option = click.option(
 )
 
 
+def _by_name(_context: object, _option: object, given: tuple[str, ...]) -> dict[str, str]:
+    """`("A=1",)` as `{"A": "1"}`."""
+    pairs = [text.partition("=") for text in given]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise click.BadParameter(f"{wrong[0]} is not NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
 def start_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of the commands that start an instance."""
     for option in (
@@ -77,6 +85,15 @@ def start_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
             help="Of the functions (LOG_LEVEL).",
         ),
+        click.option(
+            "--parameter",
+            "parameters",
+            envvar="PARAMETERS",
+            multiple=True,
+            metavar="NAME=VALUE",
+            callback=_by_name,
+            help="Of template.yaml (PARAMETERS, separated by spaces).",
+        ),
     ):
         command = option(command)
     return command
@@ -91,17 +108,17 @@ def cli() -> None:
 
 @cli.command(help="Start everything in the background.")
 @start_options
-def up(port: int, mongodb_port: int, mongodb_uri: str | None, log_level: str) -> None:
+def up(**options: Any) -> None:
     """The system runs until `down`."""
-    _introduce(_launch(port, mongodb_port, mongodb_uri, log_level))
+    _introduce(_launch(**options))
 
 
 @cli.command(help="Start everything, follow the logs, stop everything at Ctrl-C.")
 @start_options
-def run(port: int, mongodb_port: int, mongodb_uri: str | None, log_level: str) -> None:
+def run(**options: Any) -> None:
     """The system ran until Ctrl-C, SIGTERM or `down`. Exits 1 if an emulator ended by itself."""
     try:
-        stack = _launch(port, mongodb_port, mongodb_uri, log_level)
+        stack = _launch(**options)
     except KeyboardInterrupt:
         sys.exit(0)
     try:
@@ -158,7 +175,7 @@ def logs(port: int, follow: bool) -> None:
 
 @cli.command(help="Throw all data away, and start anew what was running.")
 @start_options
-def reset(port: int, mongodb_port: int, mongodb_uri: str | None, log_level: str) -> None:
+def reset(port: int, **options: Any) -> None:
     """The system is empty; it runs if it ran before."""
     stack = EmbeddedStack.find(directory_of(port))
     was_running = stack is not None and stack.is_running()
@@ -169,7 +186,7 @@ def reset(port: int, mongodb_port: int, mongodb_uri: str | None, log_level: str)
             emulators.drop_database(stack.mongodb_uri)
     shutil.rmtree(directory_of(port), ignore_errors=True)
     if was_running:
-        _introduce(_launch(port, mongodb_port, mongodb_uri, log_level))
+        _introduce(_launch(port=port, **options))
     else:
         console.print("Nothing was running, and nothing is left.")
 
@@ -199,15 +216,9 @@ def step(title: str) -> Iterator[None]:
     console.print(f"{title}: {time.monotonic() - started:.1f} s")
 
 
-def _launch(port: int, mongodb_port: int, mongodb_uri: str | None, log_level: str) -> EmbeddedStack:
+def _launch(*, log_level: str, **options: Any) -> EmbeddedStack:
     try:
-        return EmbeddedStack.launch(
-            port=port,
-            mongodb_port=mongodb_port,
-            mongodb_uri=mongodb_uri,
-            log_level=log_level.upper(),
-            step=step,
-        )
+        return EmbeddedStack.launch(log_level=log_level.upper(), step=step, **options)
     except AlreadyRunningError as running:
         console.print(f"{running}  (`make down` stops it)")
         sys.exit(0)

@@ -9,10 +9,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 from botocore.exceptions import ClientError
 
 from infra.build import ARCHITECTURE, HOST, PROJECT, Build, zipped
-from infra.deployed_stack import CLIENT_CONFIG, STACK_NAME, DeployedStack, aws_session
+from infra.deployed_stack import (
+    CLIENT_CONFIG,
+    STACK_NAME,
+    DeployedStack,
+    SignedByCaller,
+    aws_session,
+)
 from infra.embedded.processes import LOCALHOST, EmbeddedError, wait_until
 
 ARTIFACTS_BUCKET = f"{STACK_NAME}-artifacts"
@@ -46,6 +53,11 @@ class Deployment:
     def endpoint_url(self) -> str:
         """Where the emulator of AWS listens."""
         return f"http://{LOCALHOST}:{self.port}"
+
+    @property
+    def auth(self) -> httpx.Auth | None:
+        """How requests to the API are signed; None where they are not."""
+        return SignedByCaller(aws_session()) if self.parameters.get("ApiAuthorizer") else None
 
     @property
     def stack(self) -> DeployedStack:
@@ -102,7 +114,7 @@ class Deployment:
         return Build(RUNTIME, HOST, self.project)
 
     def _upload_artifacts(self) -> str:
-        """The built template, in which code is in the emulator's S3, and not in a directory."""
+        """The built template, in which code is in the emulator's S3, and parameters are what is given to them."""
         s3 = aws_session().client("s3", endpoint_url=self.endpoint_url, config=CLIENT_CONFIG)
         s3.create_bucket(Bucket=ARTIFACTS_BUCKET)
         built = self._build.artifacts
@@ -113,6 +125,11 @@ class Deployment:
                 key = hashlib.sha256(archive).hexdigest()
                 s3.put_object(Bucket=ARTIFACTS_BUCKET, Key=key, Body=archive)
                 resource["Properties"][code] = f"s3://{ARTIFACTS_BUCKET}/{key}"
+        # MiniStack applies SAM's transform before it knows the parameters: to SAM, they have their defaults.
+        for name, value in self.parameters.items():
+            if name not in template["Parameters"]:
+                raise EmbeddedError(f"template.yaml has no parameter {name}.")
+            template["Parameters"][name]["Default"] = value
         return json.dumps(template)
 
     def _deploy_template(self, template: str, api_id: str) -> None:

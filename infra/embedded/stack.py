@@ -128,7 +128,11 @@ class EmbeddedStack:
         except FileNotFoundError:
             return None
         deployment = Deployment(
-            record["port"], record["mongodb_uri"], directories.logs, record["log_level"]
+            record["port"],
+            record["mongodb_uri"],
+            directories.logs,
+            record["log_level"],
+            parameters=record["parameters"],
         )
         processes = [Process(**process) for process in record["processes"]]
         return cls(deployment, directories, processes, record["base_url"])
@@ -185,7 +189,7 @@ class EmbeddedStack:
             with step("Deploying the stack"):
                 base_url = self.deployment.deploy()
         with step("Waiting for the API to answer"):
-            wait_until_answering(base_url)
+            wait_until_answering(base_url, self.deployment.auth)
         self.deployment.warm_up()
         self.base_url = base_url
         self._record()
@@ -195,6 +199,7 @@ class EmbeddedStack:
             "port": self.deployment.port,
             "mongodb_uri": self.deployment.mongodb_uri,
             "log_level": self.deployment.log_level,
+            "parameters": dict(self.deployment.parameters),
             "processes": [asdict(process) for process in self.processes],
             "base_url": self.base_url,
         }

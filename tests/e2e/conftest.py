@@ -12,12 +12,17 @@ from infra.embedded.stack import EmbeddedStack
 
 
 @pytest.fixture(scope="session")
-def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if url := os.environ.get("E2E_BASE_URL"):
-        yield url.rstrip("/")
-        return
+def embedded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     with EmbeddedStack.start(directory=tmp_path_factory.mktemp("stack")) as stack:
-        yield stack.base_url
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def base_url(request: pytest.FixtureRequest) -> str:
+    if url := os.environ.get("E2E_BASE_URL"):
+        return url.rstrip("/")
+    stack: EmbeddedStack = request.getfixturevalue("embedded_stack")
+    return stack.base_url
 
 
 @pytest.fixture(scope="session")

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
+import boto3
 import pytest
 
 from infra.api_client import ApiClient
-from infra.deployed_stack import CLIENT_CONFIG, aws_session
+from infra.deployed_stack import CLIENT_CONFIG, REGION, SignedByCaller, aws_session
 from infra.embedded.stack import EmbeddedStack
 from tests.e2e.test_saga import decided
+from tests.template import resources, sources
 
 pytestmark = pytest.mark.skipif(
     "E2E_BASE_URL" in os.environ, reason="has a stack of its own, and not the one at E2E_BASE_URL"
 )
-PRODUCTION = {"Posture": "production", "LogRetentionDays": "90", "AllowPublicApi": "yes"}
+PRODUCTION = {"Posture": "production", "LogRetentionDays": "90", "ApiAuthorizer": "AWS_IAM"}
+FORGER = boto3.Session("AKIAIOSFODNN7EXAMPLE", "guessed", region_name=REGION)
 
 
-def test_the_saga_runs_on_protected_tables_behind_a_throttled_api(tmp_path: Path) -> None:
+def every_route() -> list[tuple[str, str]]:
+    """Each route's method and path, the path's parameters filled in."""
+    return [
+        (event["Method"].upper(), re.sub(r"\{\w+}", "1", event["Path"]))
+        for function in resources("AWS::Serverless::Function").values()
+        for event in sources(function, "Api")
+    ]
+
+
+def test_the_saga_runs_on_protected_tables_behind_an_api_that_asks_who_calls(
+    tmp_path: Path,
+) -> None:
     with (
         EmbeddedStack.start(directory=tmp_path / "stack", parameters=PRODUCTION) as stack,
-        ApiClient(stack.base_url) as api,
+        ApiClient(stack.base_url, auth=SignedByCaller(aws_session())) as api,
+        ApiClient(stack.base_url) as stranger,
+        ApiClient(stack.base_url, auth=SignedByCaller(FORGER)) as forger,
     ):
+        unsigned = [stranger.request(*route).status_code for route in every_route()]
+        forged = [forger.request(*route).status_code for route in every_route()]
         customer_id = api.create_customer("Jane Doe", 5)
         approved = decided(api, api.create_order(customer_id, 4))
         rejected = decided(api, api.create_order(customer_id, 4))
@@ -34,6 +53,7 @@ def test_the_saga_runs_on_protected_tables_behind_a_throttled_api(tmp_path: Path
             for name in dynamodb.list_tables()["TableNames"]
         ]
 
+    assert unsigned == forged == [403] * len(every_route())
     assert (approved["orderState"], rejected["orderState"]) == ("APPROVED", "REJECTED")
     assert len(tables) == 4
     assert all(table["DeletionProtectionEnabled"] for table in tables)
