@@ -18,10 +18,20 @@ class ApiClient:
     """Requests to the API at `base_url`. Each method returns the body of a 200 and raises httpx.HTTPStatusError else."""
 
     def __init__(
-        self, base_url: str, timeout_seconds: float = 30, auth: httpx.Auth | None = None
+        self,
+        base_url: str,
+        timeout_seconds: float = 30,
+        *,
+        auth: httpx.Auth | None = None,
+        authorization: str | None = None,
     ) -> None:
+        headers = {"Authorization": authorization} if authorization else {}
         self._http = httpx.Client(
-            base_url=base_url, timeout=timeout_seconds, trust_env=False, auth=auth
+            base_url=base_url,
+            timeout=timeout_seconds,
+            trust_env=False,
+            auth=auth,
+            headers=headers,
         )
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
@@ -105,3 +106,12 @@ def target(intrinsic: dict[str, Any]) -> str:
 def sources(function: Properties, event_type: str) -> list[Properties]:
     """The properties of the function's event sources of the type."""
     return [e["Properties"] for e in function["Events"].values() if e["Type"] == event_type]
+
+
+def every_route() -> list[tuple[str, str]]:
+    """The method and the path of each of the API's routes, the path's parameters filled in."""
+    return [
+        (route["Method"].upper(), re.sub(r"\{\w+}", "1", route["Path"]))
+        for function in resources("AWS::Serverless::Function").values()
+        for route in sources(function, "Api")
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import boto3
@@ -13,22 +12,13 @@ from infra.api_client import ApiClient
 from infra.deployed_stack import CLIENT_CONFIG, REGION, SignedByCaller, aws_session
 from infra.embedded.stack import EmbeddedStack
 from tests.e2e.test_saga import decided
-from tests.template import resources, sources
+from tests.template import every_route
 
 pytestmark = pytest.mark.skipif(
     "E2E_BASE_URL" in os.environ, reason="has a stack of its own, and not the one at E2E_BASE_URL"
 )
 PRODUCTION = {"Posture": "production", "LogRetentionDays": "90", "ApiAuthorizer": "AWS_IAM"}
 FORGER = boto3.Session("AKIAIOSFODNN7EXAMPLE", "guessed", region_name=REGION)
-
-
-def every_route() -> list[tuple[str, str]]:
-    """Each route's method and path, the path's parameters filled in."""
-    return [
-        (event["Method"].upper(), re.sub(r"\{\w+}", "1", event["Path"]))
-        for function in resources("AWS::Serverless::Function").values()
-        for event in sources(function, "Api")
-    ]
 
 
 def test_the_saga_runs_on_protected_tables_behind_an_api_that_asks_who_calls(
