@@ -22,7 +22,7 @@ from tests.chaos.restarts import emulator_ended
 from tests.chaos.scenario import FULL, SHORT, Scenario, Size
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.system import NotSettledError, System
-from tests.chaos.verdict import Verdict, judge
+from tests.chaos.verdict import Evidence, Verdict, judge
 
 EMULATOR_ENDED = "emulator killed, then stopped; starts anew, empty"
 COLUMNS = ("struck", "orders", "lost", "duplicated", "over limit", "seconds")
@@ -88,7 +88,7 @@ class Suite:
                 with self._scenario(fault) as report:
                     outcome = scenario(system, self._size)
                     self._show("the audit")
-                    report(judge(system, outcome))
+                    report(judge(outcome, Evidence.of(system)))
 
     @contextmanager
     def _scenario(self, fault: str) -> Iterator[Callable[[Verdict], None]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from infra.audit import audit, queue_depths
@@ -41,17 +41,44 @@ class Verdict:
     findings: tuple[str, ...]
 
 
-def judge(system: System, outcome: Outcome) -> Verdict:
-    """Compares what the API has promised with the tables, the outboxes, the view and the queues, all of them."""
-    placed = outcome.placed
-    orders = {
-        int(item["orderId"]["N"]): Order(
-            int(item["customerId"]["N"]), item["state"]["S"], int(item["orderTotalCents"]["N"])
+@dataclass(frozen=True)
+class Evidence:
+    """What is there after a scenario, however it came about."""
+
+    orders: Mapping[int, Order]
+    """By id: those of all scenarios so far."""
+    told: Mapping[int, Counter[str]]
+    """How often the outboxes have each type of event, by order."""
+    unpublished: frozenset[str] = frozenset()
+    """Ids of events in the outboxes that never reached the bus."""
+    queue_depths: Mapping[str, int] = field(default_factory=dict)
+    """Of all queues, dead-letter queues among them."""
+    disagreements: Sequence[str] = ()
+    """Between the three services, as the audit has found them over HTTP."""
+
+    @classmethod
+    def of(cls, system: System) -> Evidence:
+        """Reads the tables, the outboxes, the queues and the API, all of them."""
+        return cls(
+            orders={
+                int(item["orderId"]["N"]): Order(
+                    int(item["customerId"]["N"]),
+                    item["state"]["S"],
+                    int(item["orderTotalCents"]["N"]),
+                )
+                for item in system.items("Orders")
+                if item["itemType"]["S"] == "Order"
+            },
+            told=_events_by_order(item for outbox in OUTBOXES for item in system.items(outbox)),
+            unpublished=frozenset(system.unpublished()),
+            queue_depths=queue_depths(system.sqs, STACK_NAME),
+            disagreements=audit(system.api).findings,
         )
-        for item in system.items("Orders")
-        if item["itemType"]["S"] == "Order"
-    }
-    told = _events_by_order(item for outbox in OUTBOXES for item in system.items(outbox))
+
+
+def judge(outcome: Outcome, evidence: Evidence) -> Verdict:
+    """Compares what the API has promised with what there is."""
+    placed, orders, told = outcome.placed, evidence.orders, evidence.told
     lost = {i for i in placed.orders if i not in orders or orders[i].state == "PENDING"}
     created = {i for i, order in orders.items() if order.customer_id in placed.limits}
     duplicates = (created - placed.orders) | {i for i in created if _is_told_twice(told[i])}
@@ -62,13 +89,13 @@ def judge(system: System, outcome: Outcome) -> Verdict:
         *(f"order {i} exists or happened twice: {dict(told[i])}" for i in duplicates),
         *(f"customer {i} has more approved orders than credit" for i in over_limit),
         *(f"order {i}: {problem}" for i in orders for problem in _contradictions(told[i])),
-        *(f"event {event_id} was never published" for event_id in system.unpublished()),
+        *(f"event {event_id} was never published" for event_id in evidence.unpublished),
         *(
             f"{depth} messages are in {name}"
-            for name, depth in queue_depths(system.sqs, STACK_NAME).items()
+            for name, depth in evidence.queue_depths.items()
             if depth
         ),
-        *audit(system.api).findings,
+        *evidence.disagreements,
     ]
     if placed.answers != len(placed.orders):
         findings.append("two requests with different keys were answered with the same order")
