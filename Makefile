@@ -12,7 +12,7 @@ export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format chaos bench costs load-test lock clean
+.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format audit chaos bench costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -91,13 +91,18 @@ sam-local-invoke: install ## Invoke one: FUNCTION=OrdersApiFunction EVENT=events
 test: install ## Run all tests
 	@$(BIN)/pytest
 
-check: install ## Check format, lint, types, imports and the template
+check: install ## Check format, lint (and security), types, imports and the template
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	PYTHONPATH=layers/common $(BIN)/lint-imports
 	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml tests/benchmarks/bare/template.yaml
 	$(BIN)/sam validate --lint --region us-east-1
+
+# Asks the package index for each package's known vulnerabilities; a mirror that cannot tell is an error, not a pass.
+audit: install ## Look for known vulnerabilities of the locked packages
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		$(foreach lock,layers/dependencies/requirements.txt requirements-dev.txt infra/embedded/requirements.txt,-r $(lock))
 
 chaos: install ## Inject faults while orders are made, and audit after each; SHORT=1: a third as many, ONLY=text
 	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")

@@ -109,6 +109,31 @@ def test_orders_reserve_credit_or_are_refused_and_a_cancellation_releases_it(
     assert customers_service.find_customer(customers, JANE).available_credit == Money(500)
 
 
+class NearlyOutOfTime(LambdaContext):
+    """Time for one message, and then for none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = iter([9_000])
+
+    def get_remaining_time_in_millis(self) -> int:  # type: ignore[override]
+        return next(self._left, 100)
+
+
+@pytest.mark.usefixtures("jane")
+def test_messages_for_which_there_is_no_time_come_again_and_those_handled_do_not(
+    dynamodb: DynamoDBClient,
+) -> None:
+    batch = load(CUSTOMERS_BATCH)
+    first, *_ = event_ids(batch)
+    _, *rest = (record["messageId"] for record in batch["Records"])
+
+    answer = customers_subscriber.lambda_handler(batch, NearlyOutOfTime())
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": id_} for id_ in rest]}
+    assert list(answers(dynamodb, "CustomersOutbox")) == [first]
+
+
 @pytest.mark.usefixtures("jane")
 def test_answers_stay_in_the_correlation_of_the_request(dynamodb: DynamoDBClient) -> None:
     batch = load(CUSTOMERS_BATCH)
