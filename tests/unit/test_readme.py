@@ -9,6 +9,8 @@ import pytest
 from customers import events as customer_events
 from messaging.domain_event import DomainEvent
 from orders import events as order_events
+from tests.chaos.__main__ import EMULATOR_ENDED
+from tests.chaos.scenarios import SCENARIOS
 from tests.template import ROOT, resources
 
 README = (ROOT / "README.md").read_text()
@@ -76,3 +78,8 @@ def test_order_history_subscribes_to_what_its_column_says() -> None:
     named = names(table_row("subscribes to")[2])
 
     assert set(pattern["detail-type"]) == named | published(order_events, order_events.OrderEvent)
+
+
+def test_every_fault_is_named_by_the_guarantee_that_it_attacks() -> None:
+    for fault in (*SCENARIOS, EMULATOR_ENDED):
+        assert f"*{fault}*" in README, fault
