@@ -54,6 +54,8 @@ class AwsProxy:
         self._loop = loop
         self._target_port = target_port
         self._faults: tuple[Fault, ...] = ()
+        # asyncio itself remembers only weakly what serves a connection whose other end is gone.
+        self._serving: set[asyncio.Task[None] | None] = set()
         self._server = loop.run(asyncio.start_server(self._serve, LOCALHOST, 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
@@ -72,6 +74,7 @@ class AwsProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream = Upstream(self._target_port)
+        self._serving.add(task := asyncio.current_task())
         # Cancelled at the end of it all, of which asyncio would complain.
         with suppress(*BROKEN, asyncio.CancelledError):
             while (
@@ -81,6 +84,7 @@ class AwsProxy:
                 await writer.drain()
         upstream.close()
         writer.close()
+        self._serving.discard(task)
 
     async def _answer(self, request: Request, upstream: Upstream) -> Response | None:
         for fault in self._faults:
