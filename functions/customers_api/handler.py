@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from aws_lambda_powertools import Logger
 from pydantic import AfterValidator, Field
 
+import metrics
 from customers import service
 from customers.customer import Customer
 from customers.dynamodb import CustomerRepository
@@ -82,6 +83,7 @@ def create_customer(
         api.cause,
         idempotency_key,
     )
+    api.log_keys["customer_id"] = customer_id
     return CreateCustomerResponse(customer_id=customer_id)
 
 
@@ -101,6 +103,7 @@ def get_customer(customerId: IdInPath) -> CustomerResponse:  # noqa: N803, the n
     return CustomerResponse.of(service.find_customer(customers, customerId))
 
 
+@metrics.emitted
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return api.answer(event, context)

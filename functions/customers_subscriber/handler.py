@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+import metrics
 from customers import service
 from customers.dynamodb import CustomerRepository
 from messaging.dead_letters import DeadLetterQueue
@@ -18,15 +19,16 @@ logger = Logger()
 customers = CustomerRepository(os.environ["CUSTOMERS_TABLE"], os.environ["CUSTOMERS_OUTBOX_TABLE"])
 
 
-def handle(envelope: DomainEventEnvelope) -> None:
+def handle(envelope: DomainEventEnvelope) -> bool:
     cause = envelope.cause_of_effects
     match envelope.event:
         case OrderCreated() as order:
-            service.reserve_credit(
+            return service.reserve_credit(
                 customers, order.customer_id, order.order_id, order.order_total, cause
             )
         case OrderCancelled() as order:
-            service.release_credit(customers, order.customer_id, order.order_id, cause)
+            return service.release_credit(customers, order.customer_id, order.order_id, cause)
+    return False
 
 
 subscriber = Subscriber(
@@ -36,6 +38,7 @@ subscriber = Subscriber(
 )
 
 
+@metrics.emitted
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     return subscriber.handle_batch(event, context)

@@ -7,9 +7,11 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+import metrics
 from messaging.dead_letters import DeadLetterQueue
 from messaging.domain_event import DomainEventEnvelope, EventDecoder
 from messaging.subscriber import Subscriber
+from metrics import Metric
 from order_history.mongodb import connect_from_environment
 from order_history.projection import EVENTS, project
 
@@ -17,9 +19,13 @@ logger = Logger()
 view = connect_from_environment()
 
 
-def handle(envelope: DomainEventEnvelope) -> None:
+def handle(envelope: DomainEventEnvelope) -> bool:
     view.ensure_indexes()
-    project(envelope, view)
+    # What is late or comes again tells nothing of how far the view lags behind. It may still fill a gap in
+    # an order's timeline, so it counts as handled.
+    if project(envelope, view):
+        metrics.measure(Metric.VIEW_LAG, envelope.metadata.occurred_at)
+    return True
 
 
 subscriber = Subscriber(
@@ -27,6 +33,7 @@ subscriber = Subscriber(
 )
 
 
+@metrics.emitted
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     return subscriber.handle_batch(event, context)

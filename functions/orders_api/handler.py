@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+import metrics
 from messaging.outbox import retry_on_conflict
 from orders import service
 from orders.dynamodb import OrderRepository
@@ -81,6 +82,7 @@ def create_order(
         api.cause,
         idempotency_key,
     )
+    api.log_keys |= {"order_id": order_id, "customer_id": request.customer_id}
     return CreateOrderResponse(order_id=order_id)
 
 
@@ -113,6 +115,7 @@ def _find_order_of_caller(order_id: int) -> Order:
     return order
 
 
+@metrics.emitted
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return api.answer(event, context)

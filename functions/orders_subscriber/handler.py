@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+import metrics
 from customers.events import (
     CustomerCreditReservationFailed,
     CustomerCreditReserved,
@@ -23,17 +24,18 @@ logger = Logger()
 orders = OrderRepository(os.environ["ORDERS_TABLE"], os.environ["ORDERS_OUTBOX_TABLE"])
 
 
-def handle(envelope: DomainEventEnvelope) -> None:
+def handle(envelope: DomainEventEnvelope) -> bool:
     cause = envelope.cause_of_effects
     match envelope.event:
         case CustomerCreditReserved(order_id=order_id):
-            service.note_credit_reserved(orders, order_id, cause)
+            return service.note_credit_reserved(orders, order_id, cause)
         case CustomerCreditReservationFailed(order_id=order_id):
             reason = RejectionReason.INSUFFICIENT_CREDIT
-            service.note_credit_not_reserved(orders, order_id, reason, cause)
+            return service.note_credit_not_reserved(orders, order_id, reason, cause)
         case CustomerValidationFailed(order_id=order_id):
             reason = RejectionReason.UNKNOWN_CUSTOMER
-            service.note_credit_not_reserved(orders, order_id, reason, cause)
+            return service.note_credit_not_reserved(orders, order_id, reason, cause)
+    return False
 
 
 subscriber = Subscriber(
@@ -45,6 +47,7 @@ subscriber = Subscriber(
 )
 
 
+@metrics.emitted
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     return subscriber.handle_batch(event, context)

@@ -7,6 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+import metrics
 from messaging.dead_letters import DeadLetterQueue
 from messaging.relay import Relay
 
@@ -14,7 +15,7 @@ logger = Logger()
 relay = Relay(os.environ["EVENT_BUS_NAME"], DeadLetterQueue(os.environ["DEAD_LETTER_QUEUE_URL"]))
 
 
+@metrics.emitted
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], _context: Any) -> None:
-    published = relay.publish(event["Records"])
-    logger.info("events published", extra={"published": published})
+    relay.publish(event["Records"])

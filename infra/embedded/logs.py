@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 LOG_GROUP_PREFIX = f"/aws/lambda/{STACK_NAME}-"
 # How far back, in milliseconds, a look overlaps the one before.
 OVERLAP_MILLISECONDS = 5_000
-# Printed by Lambda around each invocation.
-PLATFORM_LINES = ("INIT_START ", "START ", "END ", "REPORT ")
+# Printed by Lambda around each invocation; and metrics (layers/common/metrics.py), which are for CloudWatch to read.
+PLATFORM_LINES = ("INIT_START ", "START ", "END ", "REPORT ", '{"_aws"')
 # What Powertools adds to each line, and a reader at a terminal can do without.
 COMMON_KEYS = frozenset(
     {

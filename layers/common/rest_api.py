@@ -20,6 +20,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+import tracing
 from authorization import ANYBODY, verifier_from_environment
 from messaging.domain_event import Cause
 from shared.errors import (
@@ -51,20 +52,22 @@ class RestApi(APIGatewayRestResolver):
     """Powertools' resolver, with exact numbers and with RFC 9457 problem documents for all errors.
 
     Where a token issuer is configured, every request needs a token with the scope `<scope>:read` or, unless it
-    is a GET, `<scope>:write`: no route can forget to ask.
+    is a GET, `<scope>:write`: no route can forget to ask. An API without a scope is open to everybody.
     """
 
-    def __init__(self, scope: str) -> None:
+    def __init__(self, scope: str | None) -> None:
         super().__init__(enable_validation=True, json_body_deserializer=_parse_json)
         self.exception_handler(RequestValidationError)(self._bad_request)
         self.exception_handler(NoSuchRouteError)(self._no_such_route)
         self.exception_handler(DomainError)(self._domain_error)
         self.exception_handler(Exception)(self._unexpected_error)
         self._scope = scope
-        self._verifier = verifier_from_environment()
+        self._verifier = verifier_from_environment() if scope is not None else None
         self._correlation_id = ""
         self.caller = ANYBODY
         """Whoever makes the current request."""
+        self.log_keys: dict[str, Any] = {}
+        """What the log line of the current request is found by, besides its correlation id."""
 
     @property
     def cause(self) -> Cause:
@@ -75,12 +78,15 @@ class RestApi(APIGatewayRestResolver):
         """API Gateway's proxy response to its proxy event. Never raises; logs one line per request."""
         started = time.perf_counter()
         self._correlation_id = event["requestContext"]["requestId"]
+        self.log_keys = {"correlation_id": self._correlation_id, **_ids_in_path(event)}
         refusal = self._refuse(event)
         response: dict[str, Any]
         if refusal is not None:
             response = _to_proxy_response(refusal)
         else:
-            response = self.resolve(_with_json_body(event), context)
+            route = f"{event['httpMethod']} {event.get('resource')}"
+            with tracing.subsegment(route, self.log_keys):
+                response = self.resolve(_with_json_body(event), context)
         response.setdefault("multiValueHeaders", {})["X-Correlation-Id"] = [self._correlation_id]
         logger.info(
             "request answered",
@@ -89,7 +95,7 @@ class RestApi(APIGatewayRestResolver):
                 "route": event.get("resource"),
                 "status": response["statusCode"],
                 "milliseconds": round((time.perf_counter() - started) * 1000, 1),
-                "correlation_id": self._correlation_id,
+                **self.log_keys,
             },
         )
         return response
@@ -134,7 +140,7 @@ class RestApi(APIGatewayRestResolver):
         return response
 
     def _unexpected_error(self, _: Exception) -> Response[str]:
-        logger.exception("unexpected error", extra={"correlation_id": self._correlation_id})
+        logger.exception("unexpected error", extra=self.log_keys)
         return _problem(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "unexpected-error",
@@ -177,6 +183,17 @@ def _to_proxy_response(response: Response[str]) -> dict[str, Any]:
         },
         "body": response.body,
         "isBase64Encoded": False,
+    }
+
+
+def _ids_in_path(event: dict[str, Any]) -> dict[str, int]:
+    """`customer_id` and `order_id`, if the path has them. Anybody can write anything there: nothing but numbers counts."""
+    names = {"customerId": "customer_id", "orderId": "order_id"}
+    given = event.get("pathParameters") or {}
+    return {
+        key: int(given[name])
+        for name, key in names.items()
+        if re.fullmatch(r"[0-9]{1,19}", given.get(name, ""), re.ASCII)
     }
 
 

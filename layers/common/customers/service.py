@@ -61,19 +61,19 @@ def reserve_credit(
     order_id: int,
     order_total: Money,
     cause: Cause,
-) -> None:
+) -> bool:
     """The customer's credit holds the order's total, or an event tells why not.
 
-    An order that holds credit already changes nothing.
+    An order that holds credit already changes nothing, and is answered False.
     Raises: EventAlreadyPublishedError if `cause` was answered before, whatever the answer was.
     """
     customer = customers.find(customer_id, order_id)
     if customer is None:
         unknown = CustomerValidationFailed(customer_id=customer_id, order_id=order_id)
         customers.publish(unknown, 0, cause)
-        return
+        return True
     if order_id in customer.reservations:
-        return
+        return False
     try:
         reserved = customer.reserve_credit(order_id, order_total)
     except CustomerCreditLimitExceededError:
@@ -85,14 +85,16 @@ def reserve_credit(
         customers.publish(failed, customer.version, cause)
     else:
         customers.save(customer, reserved, cause)
+    return True
 
 
 def release_credit(
     customers: CustomerRepository, customer_id: int, order_id: int, cause: Cause
-) -> None:
-    """The order holds no credit. If it held none, nothing has changed."""
+) -> bool:
+    """The order holds no credit. If it held none, nothing has changed, and the answer is False."""
     customer = customers.find(customer_id, order_id)
     if customer is None or order_id not in customer.reservations:
-        return
+        return False
     released = customer.release_credit(order_id)
     customers.save(customer, released, cause)
+    return True

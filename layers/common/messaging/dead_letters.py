@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import metrics
+from metrics import Metric
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
@@ -22,6 +25,7 @@ class DeadLetterQueue:
             MessageBody=body,
             MessageAttributes={"reason": {"DataType": "String", "StringValue": reason[:1000]}},
         )
+        metrics.count(Metric.POISON_MESSAGES)
 
     @cached_property
     def _sqs(self) -> SQSClient:

@@ -132,7 +132,7 @@ class EventDecoder:
         """
         event_class = self._classes.get((str(source), str(detail_type)))
         if event_class is None:
-            raise InvalidEventError(f"unknown event: {source!r}, {detail_type!r}")
+            raise InvalidEventError(f"unknown event: {source!r:.80}, {detail_type!r:.80}")
         metadata = decode_metadata(detail)
         assert isinstance(detail, Mapping)
         event = _from_json(event_class, detail.get("data"))
@@ -222,7 +222,9 @@ def _from_json(cls: type[T], data: object) -> T:
         try:
             values[field.name] = _decode(field.type, value)
         except (TypeError, ValueError) as error:
-            raise InvalidEventError(f"{cls.__name__}.{field.json_name}: {error}") from error
+            # What the value is stays out of it: the reason is logged, and a value may be anybody's name.
+            text = f"{cls.__name__}.{field.json_name}: no {field.type.__name__}"
+            raise InvalidEventError(text) from error
     return cls(**values)
 
 
@@ -234,5 +236,5 @@ def _decode(expected: type, value: object) -> Any:
     if issubclass(expected, StrEnum):
         return expected(_decode(str, value))
     if type(value) is not expected:  # not isinstance: True is an int
-        raise TypeError(f"{value!r} is no {expected.__name__}")
+        raise TypeError(f"{type(value).__name__} is no {expected.__name__}")
     return value

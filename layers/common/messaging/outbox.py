@@ -18,7 +18,10 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
+import metrics
+import tracing
 from messaging.domain_event import DomainEventEnvelope, format_instant
+from metrics import Metric
 
 CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3
@@ -61,6 +64,8 @@ class OutboxItem(Model):
     correlation_id = UnicodeAttribute(attr_name="correlationId")
     detail = UnicodeAttribute()
     """The event as EventBridge's `detail`, in JSON: the relay sends it as it stands."""
+    trace_header = UnicodeAttribute(attr_name="traceHeader", null=True)
+    """The trace in which it was written. A stream carries none, so the outbox does."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,7 @@ class Outbox:
             occurred_at=format_instant(metadata.occurred_at),
             correlation_id=metadata.correlation_id,
             detail=envelope.to_detail(),
+            trace_header=tracing.header(),
         )
 
 
@@ -192,6 +198,7 @@ def retry_on_conflict(command: Callable[..., R], *args: Any, **kwargs: Any) -> R
         # A longer pause would let those who have just come win against those who have lost all along.
         wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.25),
         stop=tenacity.stop_after_attempt(20) | tenacity.stop_after_delay(4),
+        before_sleep=lambda _: metrics.count(Metric.CONFLICTS_RETRIED),
         reraise=True,
     )
     return retrying(command, *args, **kwargs)

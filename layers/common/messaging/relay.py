@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,11 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+import metrics
+from messaging import log_keys
 from messaging.dead_letters import DeadLetterQueue
 from messaging.domain_event import InvalidEventError, decode_metadata
+from metrics import Metric
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -48,6 +52,8 @@ class EventsNotPublishedError(Exception):
 class _Entry:
     request: PutEventsRequestEntryTypeDef
     size: int
+    occurred_at: datetime
+    log_keys: dict[str, Any]
 
 
 class Relay:
@@ -57,8 +63,8 @@ class Relay:
         self._bus_name = bus_name
         self._dead_letters = dead_letters
 
-    def publish(self, records: Sequence[dict[str, Any]]) -> int:
-        """Every event in the stream's records is on the bus; returns how many.
+    def publish(self, records: Sequence[dict[str, Any]]) -> None:
+        """Every event in the stream's records is on the bus.
 
         A record that can never be published is parked in the dead-letter queue instead, so that it
         does not hold up the shard for ever.
@@ -72,15 +78,23 @@ class Relay:
                 refused.append((record, str(error)))
         for chunk in _chunks(entries):
             self._put(chunk)
+        for (
+            entry
+        ) in entries:  # now that all are on the bus: a batch that comes again tells of each once
+            metrics.measure(Metric.RELAY_LAG, entry.occurred_at)
+            logger.info("event published", extra=entry.log_keys)
         for record, reason in refused:  # last, so that a batch that comes again is parked once
             self._park(record, reason)
-        return len(entries)
 
     def _park(self, record: dict[str, Any], reason: str) -> None:
         body = json.dumps(record)
         if len(body) > _MAX_PARKED_BYTES:  # the keys lead to the item
             body = json.dumps({"dynamodb": {"Keys": record["dynamodb"]["Keys"]}})
-        logger.error("record parked in the dead-letter queue", extra={"reason": reason})
+        event_id = record.get("dynamodb", {}).get("Keys", {}).get("eventId", {}).get("S")
+        logger.error(
+            "record parked in the dead-letter queue",
+            extra={"event_id": event_id, "reason": reason},
+        )
         self._dead_letters.park(body, reason)
 
     def _put(self, chunk: list[_Entry]) -> None:
@@ -123,21 +137,34 @@ def to_entry(record: dict[str, Any], bus_name: str) -> _Entry:
         detail = json.loads(text)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidEventError(f"not an outbox item: {error!r}") from error
-    decode_metadata(detail)
+    metadata = decode_metadata(detail)
     # The bus accepts what rules cannot read; only here can it still be kept from getting lost.
-    if not isinstance(detail.get("data"), dict):
+    data = detail.get("data")
+    if not isinstance(data, dict):
         raise InvalidEventError("the event has no data")
     size = sum(len(part.encode()) for part in (source, event_type, text))
     if size > _MAX_BYTES:
         raise InvalidEventError(f"{size} bytes, and the bus takes {_MAX_BYTES}")
+    request: PutEventsRequestEntryTypeDef = {
+        "EventBusName": bus_name,
+        "Source": source,
+        "DetailType": event_type,
+        "Detail": text,
+    }
+    if (
+        "traceHeader" in image
+    ):  # so that what follows is in the trace in which the event was written
+        request["TraceHeader"] = image["traceHeader"]["S"]
     return _Entry(
-        {
-            "EventBusName": bus_name,
-            "Source": source,
-            "DetailType": event_type,
-            "Detail": text,
-        },
+        request,
         size,
+        metadata.occurred_at,
+        log_keys.of_event(
+            event_type,
+            metadata,
+            customer_id=data.get("customerId"),
+            order_id=data.get("orderId"),
+        ),
     )
 
 

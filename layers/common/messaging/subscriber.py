@@ -15,9 +15,13 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+import metrics
+import tracing
+from messaging import log_keys
 from messaging.dead_letters import DeadLetterQueue
 from messaging.domain_event import DomainEventEnvelope, EventDecoder, InvalidEventError
 from messaging.outbox import EventAlreadyPublishedError, retry_on_conflict
+from metrics import Metric
 
 logger = Logger(child=True)
 
@@ -32,6 +36,8 @@ class OutOfTimeError(Exception):
 class Subscriber:
     """Hands each event of a batch to `handle`, which must bear any order and any number of deliveries.
 
+    `handle` returns whether there was anything left to do: if not, the message was a duplicate.
+
     A message that is no event this subscriber knows goes to the dead-letter queue at once. When
     `handle` fails otherwise, the message alone comes again, until the queue gives it up.
     """
@@ -39,7 +45,7 @@ class Subscriber:
     def __init__(
         self,
         decoder: EventDecoder,
-        handle: Callable[[DomainEventEnvelope], None],
+        handle: Callable[[DomainEventEnvelope], bool],
         dead_letters: DeadLetterQueue,
     ) -> None:
         self._decoder = decoder
@@ -82,22 +88,25 @@ class Subscriber:
             )
             self._dead_letters.park(record.body, str(error))
             return
-        facts = {
-            "event_type": envelope.event_type,
-            "event_id": envelope.metadata.event_id,
-            "aggregate_id": envelope.metadata.aggregate_id,
-            "aggregate_version": envelope.metadata.aggregate_version,
-            "correlation_id": envelope.metadata.correlation_id,
-        }
+        keys = log_keys.of_event(
+            envelope.event_type,
+            envelope.metadata,
+            customer_id=getattr(envelope.event, "customer_id", None),
+            order_id=getattr(envelope.event, "order_id", None),
+        )
         try:
-            retry_on_conflict(self._handle, envelope)
+            with tracing.subsegment(envelope.event_type, keys):
+                is_news = retry_on_conflict(self._handle, envelope)
         except EventAlreadyPublishedError:
-            logger.info("duplicate dropped", extra=facts)
+            is_news = False
         except Exception:
-            logger.exception("event not handled, will come again", extra=facts)
+            logger.exception("event not handled, will come again", extra=keys)
             raise
+        if is_news:
+            logger.info("event handled", extra=keys)
         else:
-            logger.info("event handled", extra=facts)
+            metrics.count(Metric.DUPLICATES_DROPPED)
+            logger.info("duplicate dropped", extra=keys)
 
     def _decode(self, body: str) -> DomainEventEnvelope:
         try:

@@ -23,7 +23,7 @@ from typing import Any
 
 from pymongo import DESCENDING, MongoClient
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from messaging.domain_event import format_instant
 from order_history.projection import OrderSnapshot
@@ -34,6 +34,10 @@ RECENT_ORDERS = 100
 """So many orders, the latest, are in a customer's document, to bound what one event costs."""
 
 Document = dict[str, Any]
+
+
+class InvalidMongoDbUriError(Exception):
+    """The URI is none. Is the password in it percent-encoded (RFC 3986)? Of the URI itself nothing is told."""
 
 
 def connect_from_environment() -> OrderHistoryView:
@@ -56,15 +60,19 @@ def connect(uri: str, **options: Any) -> OrderHistoryView:
     Nothing is sent yet. One invocation is handled at a time, so a small pool is enough; and an
     unreachable database must fail well within a function's time limit.
     """
-    client: MongoClient[Document] = MongoClient(
-        uri,
-        **options,
-        maxPoolSize=2,
-        serverSelectionTimeoutMS=3000,
-        connectTimeoutMS=2000,
-        socketTimeoutMS=5000,
-        retryWrites=False,  # DocumentDB has none; every write here may be repeated
-    )
+    try:
+        client: MongoClient[Document] = MongoClient(
+            uri,
+            **options,
+            maxPoolSize=2,
+            serverSelectionTimeoutMS=3000,
+            connectTimeoutMS=2000,
+            socketTimeoutMS=5000,
+            retryWrites=False,  # DocumentDB has none; every write here may be repeated
+        )
+    except (PyMongoError, ValueError) as error:
+        # The driver quotes what it cannot read, which with an unescaped "/" is the rest of the password.
+        raise InvalidMongoDbUriError(type(error).__name__) from None
     return OrderHistoryView(client)
 
 
@@ -91,14 +99,14 @@ class OrderHistoryView:
         facts = {"name": name, "creditLimitCents": credit_limit.cents}
         self._upsert(self._customers, {"_id": customer_id}, facts, {"version": 0})
 
-    def put_available_credit(self, customer_id: int, available: Money, version: int) -> None:
-        """The customer has `available` credit, unless a later version is known."""
-        self._put_version(
+    def put_available_credit(self, customer_id: int, available: Money, version: int) -> bool:
+        """The customer has `available` credit, unless as late a version is known: then False."""
+        return self._put_version(
             self._customers, customer_id, {"availableCreditCents": available.cents}, version
         )
 
-    def put_order(self, order: OrderSnapshot) -> None:
-        """The order is as told, unless a later version is known; its timeline has this version too."""
+    def put_order(self, order: OrderSnapshot) -> bool:
+        """The order is as told, unless as late a version is known: then False. Its timeline has this version too."""
         moment = {
             f"timeline.{order.version}": {
                 "state": order.state.value,
@@ -113,11 +121,13 @@ class OrderHistoryView:
             **facts,
             **moment,
         }
-        if not self._put_version(self._orders, order.order_id, document, order.version):
+        is_news = self._put_version(self._orders, order.order_id, document, order.version)
+        if not is_news:
             self._orders.update_one({"_id": order.order_id}, {"$set": moment})
         self._put_recent_order(
             order, {"orderId": order.order_id, **facts, "version": order.version}
         )
+        return is_news
 
     def _put_version(
         self, collection: Collection[Document], key: int, facts: Document, version: int

@@ -52,21 +52,22 @@ class OrderSnapshot:
     """When this version came to be."""
 
 
-def project(envelope: DomainEventEnvelope, view: OrderHistoryView) -> None:
-    """The view knows what the event tells. It never goes back behind what it knew before."""
+def project(envelope: DomainEventEnvelope, view: OrderHistoryView) -> bool:
+    """The view knows what the event tells. It never goes back behind what it knew before: then False."""
     version = envelope.metadata.aggregate_version
     match envelope.event:
         case CustomerCreated(customer_id=customer_id, name=name, credit_limit=credit_limit):
             # The name comes last: a document that has it is a customer, with all there is to one.
-            view.put_available_credit(customer_id, credit_limit, version)
+            is_news = view.put_available_credit(customer_id, credit_limit, version)
             view.put_customer(customer_id, name, credit_limit)
+            return is_news
         case (
             CustomerCreditReserved(customer_id=customer_id, available_credit=available)
             | CustomerCreditReleased(customer_id=customer_id, available_credit=available)
         ):
-            view.put_available_credit(customer_id, available, version)
+            return view.put_available_credit(customer_id, available, version)
         case OrderEvent() as event:
-            view.put_order(
+            return view.put_order(
                 OrderSnapshot(
                     order_id=event.order_id,
                     customer_id=event.customer_id,
@@ -78,3 +79,4 @@ def project(envelope: DomainEventEnvelope, view: OrderHistoryView) -> None:
                     changed_at=envelope.metadata.occurred_at,
                 )
             )
+    return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from pynamodb.attributes import (
@@ -11,6 +13,7 @@ from pynamodb.attributes import (
 )
 from pynamodb.models import Model
 
+import metrics
 from messaging.domain_event import Cause, DomainEventEnvelope, format_instant, parse_instant
 from messaging.outbox import (
     CONNECT_TIMEOUT_SECONDS,
@@ -19,7 +22,16 @@ from messaging.outbox import (
     ItemWrite,
     Outbox,
 )
-from orders.events import OrderCreated, OrderEvent, OrderState, RejectionReason
+from metrics import Metric
+from orders.events import (
+    OrderApproved,
+    OrderCancelled,
+    OrderCreated,
+    OrderEvent,
+    OrderRejected,
+    OrderState,
+    RejectionReason,
+)
 from orders.order import Order
 from shared.idempotency import IdempotentRequest
 from shared.money import Money
@@ -89,7 +101,7 @@ class OrderRepository:
         puts = [_write(order, OrdersItem.order_id.does_not_exist())]
         if request is not None:
             puts.append(_request_write(request, order.id))
-        self._outbox.write(DomainEventEnvelope.wrap(event, order.version, cause), puts)
+        self._write_with_event(order, event, cause, puts)
 
     def save(self, order: Order, event: OrderEvent, cause: Cause) -> None:
         """The change that made `event` is written, and the event.
@@ -97,7 +109,29 @@ class OrderRepository:
         Raises: EventAlreadyPublishedError; ConcurrentUpdateError if the order was changed since it was loaded.
         """
         put = _write(order, OrderItem.version == order.version - 1)
-        self._outbox.write(DomainEventEnvelope.wrap(event, order.version, cause), [put])
+        self._write_with_event(order, event, cause, [put])
+
+    def _write_with_event(
+        self, order: Order, event: OrderEvent, cause: Cause, puts: Sequence[ItemWrite]
+    ) -> None:
+        envelope = DomainEventEnvelope.wrap(event, order.version, cause)
+        self._outbox.write(envelope, puts)
+        # Nothing of this happens a second time: what comes again has been refused by the write.
+        _count(event, envelope.metadata.occurred_at)
+
+
+def _count(event: OrderEvent, occurred_at: datetime) -> None:
+    match event:
+        case OrderCreated():
+            metrics.count(Metric.ORDERS_CREATED)
+        case OrderApproved():
+            metrics.count(Metric.ORDERS_APPROVED)
+            metrics.measure(Metric.SAGA_DURATION, event.created_at, occurred_at)
+        case OrderRejected(rejection_reason=RejectionReason() as reason):
+            metrics.count_by_reason(Metric.ORDERS_REJECTED, reason)
+            metrics.measure(Metric.SAGA_DURATION, event.created_at, occurred_at)
+        case OrderCancelled():
+            metrics.count(Metric.ORDERS_CANCELLED)
 
 
 def _write(order: Order, condition: Any) -> ItemWrite:

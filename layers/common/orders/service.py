@@ -68,8 +68,8 @@ def cancel_order(orders: OrderRepository, order_id: int, cause: Cause) -> Order:
     return order
 
 
-def note_credit_reserved(orders: OrderRepository, order_id: int, cause: Cause) -> None:
-    """The order is no longer PENDING: it is APPROVED, or its fate was decided before.
+def note_credit_reserved(orders: OrderRepository, order_id: int, cause: Cause) -> bool:
+    """The order is no longer PENDING: it is APPROVED, or (False) its fate was decided before.
 
     Raises: OrderNotFoundError; EventAlreadyPublishedError if `cause` was answered before.
     """
@@ -77,14 +77,15 @@ def note_credit_reserved(orders: OrderRepository, order_id: int, cause: Cause) -
     try:
         approved = order.note_credit_reserved()
     except OrderNotPendingError:
-        return
+        return False
     orders.save(order, approved, cause)
+    return True
 
 
 def note_credit_not_reserved(
     orders: OrderRepository, order_id: int, reason: RejectionReason, cause: Cause
-) -> None:
-    """The order is no longer PENDING: it is REJECTED, or its fate was decided before.
+) -> bool:
+    """The order is no longer PENDING: it is REJECTED, or (False) its fate was decided before.
 
     Raises: OrderNotFoundError; EventAlreadyPublishedError if `cause` was answered before.
     """
@@ -92,5 +93,6 @@ def note_credit_not_reserved(
     try:
         rejected = order.note_credit_not_reserved(reason)
     except OrderNotPendingError:
-        return
+        return False
     orders.save(order, rejected, cause)
+    return True

@@ -105,7 +105,11 @@ def test_a_record_is_invalid_from_the_byte_on_that_the_bus_does_not_take() -> No
 
 
 def entries_of(sizes: list[int]) -> list[_Entry]:
-    return [_Entry({"Time": datetime.fromtimestamp(n, UTC)}, size) for n, size in enumerate(sizes)]
+    instants = [datetime.fromtimestamp(n, UTC) for n in range(len(sizes))]
+    return [
+        _Entry({"Time": instant}, size, instant, {})
+        for instant, size in zip(instants, sizes, strict=True)
+    ]
 
 
 def test_ten_entries_are_sent_at_once() -> None:
