@@ -96,7 +96,7 @@ check: install ## Check format, lint (and security), types, imports and the temp
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	PYTHONPATH=layers/common $(BIN)/lint-imports
-	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml tests/benchmarks/bare/template.yaml
+	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml infra/monitoring.yaml tests/benchmarks/bare/template.yaml
 	$(BIN)/sam validate --lint --region us-east-1
 
 # Asks the package index for each package's known vulnerabilities; a mirror that cannot tell is an error, not a pass.

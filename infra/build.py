@@ -22,6 +22,7 @@ from infra.embedded.processes import run_to_end
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "host"
+NESTED_STACK = "AWS::CloudFormation::Stack"
 ARCHITECTURE = "arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "x86_64"
 # What the containers of LocalStack and `sam local` run: the template's default.
 LAMBDA_RUNTIME = "python3.14"
@@ -69,6 +70,14 @@ class Build:
         """The built template."""
         template: Template = yaml.safe_load(self.template_file.read_text())
         return template
+
+    def nested_templates(self) -> dict[str, bytes]:
+        """The templates of the stacks that the built template nests, by the stacks' logical ids."""
+        return {
+            name: (self.artifacts / resource["Properties"]["TemplateURL"]).read_bytes()
+            for name, resource in self.template()["Resources"].items()
+            if resource["Type"] == NESTED_STACK
+        }
 
     def run(self, logs: Path) -> None:
         """The artifacts are built from the source as it is now. Raises: EmbeddedError with what SAM said."""

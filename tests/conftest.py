@@ -30,6 +30,7 @@ os.environ.update(
         "DEAD_LETTER_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/123456789012/dead-letters",
         # Nothing listens there: a test of the view says which database it uses.
         "MONGODB_URI": "mongodb://127.0.0.1:1/nowhere",
+        "VERSION": "tests",
     }
 )
 

@@ -29,6 +29,7 @@ ENDPOINTS = (
     ("GET", "/customers/{customerId}/orderhistory", "the view: a customer with their orders"),
     ("GET", "/customers/count", "the view: the number of customers"),
     ("GET", "/orderhistory/orders/{orderId}", "the view: an order and its timeline"),
+    ("GET", "/health", "the state of the parts, and the version"),
 )
 EXAMPLE = """\
 URL={base_url}

@@ -130,6 +130,11 @@ class Deployment:
             if name not in template["Parameters"]:
                 raise EmbeddedError(f"template.yaml has no parameter {name}.")
             template["Parameters"][name]["Default"] = value
+        for name, nested in self._build.nested_templates().items():
+            key = hashlib.sha256(nested).hexdigest()
+            s3.put_object(Bucket=ARTIFACTS_BUCKET, Key=key, Body=nested)
+            url = f"{self.endpoint_url}/{ARTIFACTS_BUCKET}/{key}"
+            template["Resources"][name]["Properties"]["TemplateURL"] = url
         return json.dumps(template)
 
     def _deploy_template(self, template: str, api_id: str) -> None:

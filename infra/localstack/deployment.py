@@ -109,6 +109,10 @@ class LocalStackDeployment:
                 properties["CodeUri"] = self._upload(function_archive(self.build, template, name))
             elif resource["Type"] == LAYER:
                 properties["ContentUri"] = self._upload(zipped(self.build.artifacts / name))
+        for name, nested in self.build.nested_templates().items():
+            bucket_and_key = self._upload(nested).removeprefix("s3://")
+            url = f"{self.endpoint_url}/{bucket_and_key}"
+            template["Resources"][name]["Properties"]["TemplateURL"] = url
         return json.dumps(template)
 
     def _upload(self, archive: bytes) -> str:

@@ -18,6 +18,7 @@ FUNCTIONS = list(DEVELOPMENT.functions)
 SUBSCRIBERS = [name for name, f in DEVELOPMENT.functions.items() if sources(f, "SQS")]
 RELAYS = [name for name, f in DEVELOPMENT.functions.items() if sources(f, "DynamoDB")]
 APIS = [name for name, f in DEVELOPMENT.functions.items() if sources(f, "Api")]
+OF_A_SERVICE = [name for name in FUNCTIONS if name != "HealthFunction"]
 
 
 @pytest.fixture(params=[DEVELOPMENT, PRODUCTION], ids=["development", "production"])
@@ -100,13 +101,24 @@ def test_no_two_functions_share_a_role(stack: Stack) -> None:
     assert len(roles) == len(set(roles))
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", OF_A_SERVICE)
 def test_a_function_reaches_the_tables_of_its_own_service_only(stack: Stack, function: str) -> None:
     reached = json.dumps([permissions(stack, function), variables(stack, function)])
 
     for table in stack.resources("AWS::DynamoDB::Table"):
         if service_of(table) != service_of(function):
             assert not re.search(rf'["{{]{table}["}}.]', reached)
+
+
+def test_health_sees_that_every_table_is_there_and_nothing_that_is_in_it(stack: Stack) -> None:
+    allowed = {
+        (action, target(resource))
+        for action, resource in permissions(stack, "HealthFunction")
+        if action.startswith("dynamodb:")
+    }
+
+    tables = stack.resources("AWS::DynamoDB::Table")
+    assert allowed == {("dynamodb:DescribeTable", table) for table in tables}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -119,7 +131,7 @@ def test_only_those_who_need_to_can_scan_delete_and_publish(stack: Stack, functi
     assert ("events:PutEvents" in actions) == (function in RELAYS)
 
 
-@pytest.mark.parametrize("function", [f for f in FUNCTIONS if f not in RELAYS])
+@pytest.mark.parametrize("function", [f for f in OF_A_SERVICE if f not in RELAYS])
 def test_a_service_can_only_add_to_its_outbox(stack: Stack, function: str) -> None:
     for action, resource in permissions(stack, function):
         if target(resource).endswith("Outbox"):
@@ -227,7 +239,7 @@ def test_no_two_functions_have_the_same_route() -> None:
     functions = DEVELOPMENT.functions.values()
     routes = [(s["Method"], s["Path"]) for f in functions for s in sources(f, "Api")]
 
-    assert len(routes) == len(set(routes)) == 10
+    assert len(routes) == len(set(routes)) == 11
 
 
 # Queues

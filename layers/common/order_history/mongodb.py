@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pymongo
 from pymongo import DESCENDING, MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -91,6 +92,11 @@ class OrderHistoryView:
             self._orders.create_index("customerKey")
             self._orders.create_index("stateKey")
             self._has_indexes = True
+
+    def ping(self, time_limit_seconds: float) -> None:
+        """The database has answered within the time. Raises: PyMongoError."""
+        with pymongo.timeout(time_limit_seconds):
+            self._customers.database.command("ping")
 
     # What the projection writes
 
