@@ -18,4 +18,5 @@ relay = Relay(os.environ["EVENT_BUS_NAME"], DeadLetterQueue(os.environ["DEAD_LET
 @metrics.emitted
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], _context: Any) -> None:
-    relay.publish(event["Records"])
+    events = relay.publish(event["Records"])
+    logger.info("events published", extra={"published": len(events), "events": events})

@@ -141,10 +141,10 @@ def test_the_sample_batch_is_published_in_order(
     handler.lambda_handler(load("outbox_relay_batch"), context)
 
     assert event_ids(messages("OrderHistoryProjectionQueue")) == sample_event_ids()
-    lines = log_lines()
-    assert [line["message"] for line in lines] == ["event published"] * 4
-    assert [line["event_id"] for line in lines] == sample_event_ids()
-    assert all(line["correlation_id"] and line["order_id"] for line in lines)
+    (line,) = log_lines()
+    assert line["published"] == 4
+    assert [event["event_id"] for event in line["events"]] == sample_event_ids()
+    assert all(event["correlation_id"] and event["order_id"] for event in line["events"])
 
 
 def test_nothing_is_lost_of_a_hundred_records(messages: Messages) -> None:

@@ -52,8 +52,8 @@ class EventsNotPublishedError(Exception):
 class _Entry:
     request: PutEventsRequestEntryTypeDef
     size: int
+    facts: dict[str, Any]
     occurred_at: datetime
-    log_keys: dict[str, Any]
 
 
 class Relay:
@@ -63,8 +63,8 @@ class Relay:
         self._bus_name = bus_name
         self._dead_letters = dead_letters
 
-    def publish(self, records: Sequence[dict[str, Any]]) -> None:
-        """Every event in the stream's records is on the bus.
+    def publish(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Every event in the stream's records is on the bus; returns what a log line says of each.
 
         A record that can never be published is parked in the dead-letter queue instead, so that it
         does not hold up the shard for ever.
@@ -82,9 +82,9 @@ class Relay:
             entry
         ) in entries:  # now that all are on the bus: a batch that comes again tells of each once
             metrics.measure(Metric.RELAY_LAG, entry.occurred_at)
-            logger.info("event published", extra=entry.log_keys)
         for record, reason in refused:  # last, so that a batch that comes again is parked once
             self._park(record, reason)
+        return [entry.facts for entry in entries]
 
     def _park(self, record: dict[str, Any], reason: str) -> None:
         body = json.dumps(record)
@@ -158,13 +158,13 @@ def to_entry(record: dict[str, Any], bus_name: str) -> _Entry:
     return _Entry(
         request,
         size,
-        metadata.occurred_at,
         log_keys.of_event(
             event_type,
             metadata,
             customer_id=data.get("customerId"),
             order_id=data.get("orderId"),
         ),
+        metadata.occurred_at,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -88,25 +89,26 @@ class Subscriber:
             )
             self._dead_letters.park(record.body, str(error))
             return
-        keys = log_keys.of_event(
+        started = time.perf_counter()
+        facts = log_keys.of_event(
             envelope.event_type,
             envelope.metadata,
             customer_id=getattr(envelope.event, "customer_id", None),
             order_id=getattr(envelope.event, "order_id", None),
         )
         try:
-            with tracing.subsegment(envelope.event_type, keys):
+            with tracing.subsegment(envelope.event_type, facts):
                 is_news = retry_on_conflict(self._handle, envelope)
         except EventAlreadyPublishedError:
             is_news = False
         except Exception:
-            logger.exception("event not handled, will come again", extra=keys)
+            logger.exception("event not handled, will come again", extra=facts | _duration(started))
             raise
         if is_news:
-            logger.info("event handled", extra=keys)
+            logger.info("event handled", extra=facts | _duration(started))
         else:
             metrics.count(Metric.DUPLICATES_DROPPED)
-            logger.info("duplicate dropped", extra=keys)
+            logger.info("duplicate dropped", extra=facts | _duration(started))
 
     def _decode(self, body: str) -> DomainEventEnvelope:
         try:
@@ -118,3 +120,7 @@ class Subscriber:
         return self._decoder.decode(
             message.get("source"), message.get("detail-type"), message.get("detail")
         )
+
+
+def _duration(started: float) -> dict[str, float]:
+    return {"milliseconds": round((time.perf_counter() - started) * 1000, 1)}

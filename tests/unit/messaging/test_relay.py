@@ -107,7 +107,7 @@ def test_a_record_is_invalid_from_the_byte_on_that_the_bus_does_not_take() -> No
 def entries_of(sizes: list[int]) -> list[_Entry]:
     instants = [datetime.fromtimestamp(n, UTC) for n in range(len(sizes))]
     return [
-        _Entry({"Time": instant}, size, instant, {})
+        _Entry({"Time": instant}, size, {}, instant)
         for instant, size in zip(instants, sizes, strict=True)
     ]
 
