@@ -34,6 +34,8 @@ class Stack:
             "Fn::If": lambda choice: self._resolve(choice[1 if self._holds(choice[0]) else 2]),
             "Fn::Equals": lambda sides: self._resolve(sides[0]) == self._resolve(sides[1]),
             "Fn::Not": lambda condition: not self._resolve(condition[0]),
+            "Fn::And": lambda conditions: all(self._resolve(conditions)),
+            "Fn::Or": lambda conditions: any(self._resolve(conditions)),
             "Fn::Join": lambda join: join[0].join(self._resolve(join[1])),
             "Fn::FindInMap": self._find_in_map,
         }

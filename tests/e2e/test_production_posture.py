@@ -42,8 +42,20 @@ def test_the_saga_runs_on_protected_tables_behind_an_api_that_asks_who_calls(
             dynamodb.describe_table(TableName=name)["Table"]
             for name in dynamodb.list_tables()["TableNames"]
         ]
+        cloudwatch = aws_session().client(
+            "cloudwatch", endpoint_url=stack.aws_endpoint_url, config=CLIENT_CONFIG
+        )
+        alarms = cloudwatch.describe_alarms()["MetricAlarms"]
+        dashboards = cloudwatch.list_dashboards()["DashboardEntries"]
 
     assert unsigned == forged == [403] * len(every_route())
     assert (approved["orderState"], rejected["orderState"]) == ("APPROVED", "REJECTED")
     assert len(tables) == 4
     assert all(table["DeletionProtectionEnabled"] for table in tables)
+    assert {alarm["AlarmName"] for alarm in alarms} >= {
+        "customers-and-orders-orders-subscriber-dead-letters",
+        "customers-and-orders-saga-duration",
+        "customers-and-orders-api-server-errors",
+    }
+    assert all(alarm["AlarmActions"] for alarm in alarms)
+    assert [dashboard["DashboardName"] for dashboard in dashboards] == ["customers-and-orders"]
