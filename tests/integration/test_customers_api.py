@@ -65,6 +65,7 @@ def test_an_answered_request_is_one_line_in_the_log(log_lines: LogLines) -> None
     assert line["level"] == "INFO"
     assert (line["method"], line["route"], line["status"]) == ("POST", "/customers", 200)
     assert line["correlation_id"] == created.headers["X-Correlation-Id"]
+    assert line["customer_id"] == created.json["customerId"]
 
 
 def test_the_sample_sent_twice_creates_one_customer(dynamodb: DynamoDBClient) -> None:

@@ -220,6 +220,10 @@ def test_each_message_is_one_line_in_the_log_with_its_correlation(log_lines: Log
     handle(customers_subscriber, batch)
 
     lines = log_lines()
+    data = [message["detail"]["data"] for message in messages(batch)]
+    assert [line["order_id"] for line in lines] == [facts["orderId"] for facts in data * 2]
+    assert [line["customer_id"] for line in lines] == [facts["customerId"] for facts in data * 2]
+    assert [line["message"] for line in lines[4:]] == ["duplicate dropped"] * 4
     assert [line["event_id"] for line in lines] == [m["eventId"] for m in metadata * 2]
     assert [line["correlation_id"] for line in lines] == [m["correlationId"] for m in metadata * 2]
     assert [line["message"] for line in lines[:4]] == ["event handled"] * 4
