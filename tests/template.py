@@ -110,10 +110,16 @@ def sources(function: Properties, event_type: str) -> list[Properties]:
     return [e["Properties"] for e in function["Events"].values() if e["Type"] == event_type]
 
 
+def is_open(route: Properties) -> bool:
+    """Whether API Gateway lets everybody in, whatever it asks elsewhere."""
+    return bool(route.get("Auth") == {"Authorizer": "NONE"})
+
+
 def every_route() -> list[tuple[str, str]]:
-    """The method and the path of each of the API's routes, the path's parameters filled in."""
+    """The method and the path of each of the API's routes that are not open to everybody, the path's parameters filled in."""
     return [
         (route["Method"].upper(), re.sub(r"\{\w+}", "1", route["Path"]))
         for function in resources("AWS::Serverless::Function").values()
         for route in sources(function, "Api")
+        if not is_open(route)
     ]

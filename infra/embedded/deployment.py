@@ -57,7 +57,11 @@ class Deployment:
     @property
     def auth(self) -> httpx.Auth | None:
         """How requests to the API are signed; None where they are not."""
-        return SignedByCaller(aws_session()) if self.parameters.get("ApiAuthorizer") else None
+        return (
+            SignedByCaller(aws_session())
+            if self.parameters.get("ApiAuthorizer") == "AWS_IAM"
+            else None
+        )
 
     @property
     def stack(self) -> DeployedStack:

@@ -55,6 +55,11 @@ def test_no_route_answers_without_a_good_token(
     assert set(statuses(base_url, token).values()) == {401}
 
 
+def test_health_needs_no_token(base_url: str) -> None:
+    with ApiClient(base_url) as stranger:
+        assert stranger.request("GET", "/health").status_code == 200
+
+
 def test_no_route_answers_a_token_that_allows_nothing(base_url: str, issuer: Issuer) -> None:
     assert set(statuses(base_url, issuer.sign()).values()) == {403}
 

@@ -70,6 +70,7 @@ MAY = {
     },
     "OrdersOutboxRelayFunction": {"PutEvents", "SendMessage OrdersOutboxRelayDeadLetterQueue"},
     "OrderHistoryApiFunction": set(),
+    "HealthFunction": set(),
     "OrderHistoryProjectionFunction": {
         "ReceiveMessage OrderHistoryProjectionQueue",
         "DeleteMessage OrderHistoryProjectionQueue",

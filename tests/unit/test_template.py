@@ -12,7 +12,16 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 
 from messaging.subscriber import Subscriber
 from tests.samples import published_classes
-from tests.template import DEVELOPMENT, PRODUCTION, ROOT, Properties, Stack, sources, target
+from tests.template import (
+    DEVELOPMENT,
+    PRODUCTION,
+    ROOT,
+    Properties,
+    Stack,
+    is_open,
+    sources,
+    target,
+)
 
 FUNCTIONS = list(DEVELOPMENT.functions)
 SUBSCRIBERS = [name for name, f in DEVELOPMENT.functions.items() if sources(f, "SQS")]
@@ -233,6 +242,15 @@ def test_the_api_leads_to_the_routes_that_a_handler_has_and_to_no_other(function
     routes = {(s["Method"], s["Path"]) for s in sources(DEVELOPMENT.functions[function], "Api")}
 
     assert registered_routes(handler_of(DEVELOPMENT, function).api) == routes
+
+
+@pytest.mark.parametrize("function", APIS)
+def test_health_alone_is_open_to_everybody_at_the_gate_as_in_the_function(function: str) -> None:
+    routes = sources(DEVELOPMENT.functions[function], "Api")
+    api = handler_of(DEVELOPMENT, function).api
+
+    assert [is_open(route) for route in routes] == [function == "HealthFunction"] * len(routes)
+    assert (api._scope is None) == (function == "HealthFunction")
 
 
 def test_no_two_functions_have_the_same_route() -> None:
