@@ -28,6 +28,7 @@ COMMON_KEYS = frozenset(
         "function_arn",
         "function_request_id",
         "xray_trace_id",
+        "events",  # of a relay: the ids of each
     }
 )
 

@@ -78,9 +78,8 @@ class Relay:
                 refused.append((record, str(error)))
         for chunk in _chunks(entries):
             self._put(chunk)
-        for (
-            entry
-        ) in entries:  # now that all are on the bus: a batch that comes again tells of each once
+        # Now that all are on the bus: a batch that comes again tells of each once.
+        for entry in entries:
             metrics.measure(Metric.RELAY_LAG, entry.occurred_at)
         for record, reason in refused:  # last, so that a batch that comes again is parked once
             self._park(record, reason)
@@ -151,9 +150,8 @@ def to_entry(record: dict[str, Any], bus_name: str) -> _Entry:
         "DetailType": event_type,
         "Detail": text,
     }
-    if (
-        "traceHeader" in image
-    ):  # so that what follows is in the trace in which the event was written
+    if "traceHeader" in image:
+        # What follows is in the trace in which the event was written.
         request["TraceHeader"] = image["traceHeader"]["S"]
     return _Entry(
         request,

@@ -98,9 +98,7 @@ class Subscriber:
         )
         try:
             with tracing.subsegment(envelope.event_type, facts):
-                is_news = retry_on_conflict(self._handle, envelope)
-        except EventAlreadyPublishedError:
-            is_news = False
+                is_news = self._handle_once(envelope)
         except Exception:
             logger.exception("event not handled, will come again", extra=facts | _duration(started))
             raise
@@ -109,6 +107,13 @@ class Subscriber:
         else:
             metrics.count(Metric.DUPLICATES_DROPPED)
             logger.info("duplicate dropped", extra=facts | _duration(started))
+
+    def _handle_once(self, envelope: DomainEventEnvelope) -> bool:
+        """Whether there was anything left to do."""
+        try:
+            return retry_on_conflict(self._handle, envelope)
+        except EventAlreadyPublishedError:
+            return False
 
     def _decode(self, body: str) -> DomainEventEnvelope:
         try:
