@@ -12,7 +12,7 @@ export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format audit chaos bench costs load-test lock clean
+.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format audit chaos openapi bench costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -110,6 +110,9 @@ chaos: install ## Inject faults while orders are made, and audit after each; SHO
 format: install ## Format the code and apply safe fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+openapi: install ## Write docs/openapi.json anew, from the handlers
+	@$(BIN)/python -m infra.openapi
 
 bench: install ## Measure the time from request to final state
 	@$(BIN)/python -m tests.benchmarks.bench

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler.openapi.params import Query
+from pydantic import Field
 
 from order_history.mongodb import RECENT_ORDERS, Document, connect_from_environment
 from orders.events import OrderState, RejectionReason
 from rest_api import (
     IdInPath,
+    IdInResponse,
     MoneyResponse,
     NextToken,
     PageLimit,
@@ -18,6 +20,7 @@ from rest_api import (
     WireModel,
     decode_next_token,
     encode_next_token,
+    refusals,
 )
 from shared.errors import NotFoundError
 from shared.money import Money
@@ -31,12 +34,15 @@ class OrderHistoryNotFoundError(NotFoundError):
     """The view knows of no such customer or order. It may not have heard of it yet."""
 
 
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
 class OrderInHistory(WireModel):
-    order_id: int
+    order_id: IdInResponse
     order_total: MoneyResponse
     state: OrderState
     rejection_reason: RejectionReason | None
-    created_at: str
+    created_at: Instant
 
     @classmethod
     def of(cls, order_id: int, order: Document) -> OrderInHistory:
@@ -44,7 +50,7 @@ class OrderInHistory(WireModel):
 
 
 class OrderHistoryResponse(WireModel):
-    id: int
+    id: IdInResponse
     name: str
     credit_limit: MoneyResponse
     available_credit: MoneyResponse
@@ -54,16 +60,16 @@ class OrderHistoryResponse(WireModel):
 
 class StateChange(WireModel):
     state: OrderState
-    at: str
+    at: Instant
 
 
 class OrderTimelineResponse(WireModel):
-    order_id: int
-    customer_id: int
+    order_id: IdInResponse
+    customer_id: IdInResponse
     order_total: MoneyResponse
     state: OrderState
     rejection_reason: RejectionReason | None
-    created_at: str
+    created_at: Instant
     timeline: list[StateChange]
 
 
@@ -78,18 +84,23 @@ def _order_fields(order: Document) -> dict[str, Any]:
 
 @api.get("/customers/count")
 def count_customers() -> int:
+    """Count the customers in the view."""
     api.caller.check_all_customers()
     return view.count_customers()
 
 
-@api.get("/customers/<customerId>/orderhistory")
+@api.get("/customers/<customerId>/orderhistory", responses=refusals(OrderHistoryNotFoundError))
 def get_order_history(
     customerId: IdInPath,  # noqa: N803, the name of the path parameter
     state: Annotated[OrderState | None, Query(description="Only orders in this state.")] = None,
     limit: PageLimit = 100,
     next_token: NextToken = None,
 ) -> OrderHistoryResponse:
-    """The latest orders come first. The first page of all is in the customer's document already."""
+    """Get a customer with their orders, the latest first.
+
+    The view follows the services with a short delay. Pages are by `nextToken`.
+    """
+    # The first page of all is in the customer's document already.
     api.caller.check_customer(customerId)
     before = decode_next_token(next_token)
     customer = view.find_customer(customerId)
@@ -115,8 +126,9 @@ def get_order_history(
     )
 
 
-@api.get("/orderhistory/orders/<orderId>")
-def get_order(orderId: IdInPath) -> OrderTimelineResponse:  # noqa: N803
+@api.get("/orderhistory/orders/<orderId>", responses=refusals(OrderHistoryNotFoundError))
+def get_order_timeline(orderId: IdInPath) -> OrderTimelineResponse:  # noqa: N803
+    """Get an order with the timeline of its states."""
     order = view.find_order(orderId)
     if order is None:
         raise OrderHistoryNotFoundError(f"No order {orderId} is known here.")

@@ -12,43 +12,47 @@ from messaging.outbox import retry_on_conflict
 from orders import service
 from orders.dynamodb import OrderRepository
 from orders.events import OrderState, RejectionReason
-from orders.order import Order
+from orders.order import Order, OrderNotCancellableError
 from rest_api import (
     IdempotencyKey,
     IdInBody,
     IdInPath,
+    IdInResponse,
     MoneyResponse,
     NextToken,
     OrderTotalRequest,
     PageLimit,
+    RequestModel,
     RestApi,
     WireModel,
     decode_next_token,
     encode_next_token,
+    refusals,
 )
+from shared.errors import IdempotencyKeyReusedError
 
 logger = Logger()
 api = RestApi("orders")
 orders = OrderRepository(os.environ["ORDERS_TABLE"], os.environ["ORDERS_OUTBOX_TABLE"])
 
 
-class CreateOrderRequest(WireModel):
+class CreateOrderRequest(RequestModel):
     customer_id: IdInBody
     order_total: OrderTotalRequest
 
 
 class CreateOrderResponse(WireModel):
-    order_id: int
+    order_id: IdInResponse
 
 
 class CancelOrderResponse(WireModel):
-    order_id: int
+    order_id: IdInResponse
     order_state: OrderState
 
 
 class OrderResponse(WireModel):
-    order_id: int
-    customer_id: int
+    order_id: IdInResponse
+    customer_id: IdInResponse
     order_total: MoneyResponse
     order_state: OrderState
     rejection_reason: RejectionReason | None
@@ -69,10 +73,14 @@ class OrdersResponse(WireModel):
     next_token: str | None
 
 
-@api.post("/orders")
+@api.post("/orders", responses=refusals(IdempotencyKeyReusedError))
 def create_order(
     request: CreateOrderRequest, idempotency_key: IdempotencyKey = None
 ) -> CreateOrderResponse:
+    """Create an order. It is PENDING; the saga soon approves or rejects it.
+
+    An order of a customer who does not exist is accepted here, and then rejected.
+    """
     api.caller.check_customer(request.customer_id)
     order_id = retry_on_conflict(
         service.create_order,
@@ -88,6 +96,7 @@ def create_order(
 
 @api.get("/orders")
 def list_orders(limit: PageLimit = 20, next_token: NextToken = None) -> OrdersResponse:
+    """List orders, in no particular order."""
     api.caller.check_all_customers()
     found, last_id = orders.list(limit, decode_next_token(next_token))
     return OrdersResponse(
@@ -96,13 +105,21 @@ def list_orders(limit: PageLimit = 20, next_token: NextToken = None) -> OrdersRe
     )
 
 
-@api.get("/orders/<orderId>")
+@api.get("/orders/<orderId>", responses=refusals(service.OrderNotFoundError))
 def get_order(orderId: IdInPath) -> OrderResponse:  # noqa: N803, the name of the path parameter
+    """Get an order, with its state now."""
     return OrderResponse.of(_find_order_of_caller(orderId))
 
 
-@api.post("/orders/<orderId>/cancel")
+@api.post(
+    "/orders/<orderId>/cancel",
+    responses=refusals(service.OrderNotFoundError, OrderNotCancellableError),
+)
 def cancel_order(orderId: IdInPath) -> CancelOrderResponse:  # noqa: N803
+    """Cancel an approved order; its credit is released soon. Repeating it changes nothing.
+
+    An order that is PENDING or REJECTED cannot be cancelled.
+    """
     if api.caller.customer_id is not None:
         _find_order_of_caller(orderId)
     order = retry_on_conflict(service.cancel_order, orders, orderId, api.cause)

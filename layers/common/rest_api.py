@@ -9,10 +9,11 @@ import re
 import time
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError as NoSuchRouteError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
@@ -35,9 +36,19 @@ from shared.errors import (
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
+
 logger = Logger(child=True)
 
+PROBLEM_JSON = "application/problem+json"
+MAX_BODY_BYTES = 64 * 1024
+"""Twenty times what the longest valid request has, and little enough to take apart whatever is in it."""
+
 _JSON = "application/json"
+_MAX_ERRORS = 20
+"""So many fields of a bad request are named: a body may have thousands of wrong ones."""
+_MAX_FIELD_NAME = 100
 _STATUS_OF_ERROR = {
     InvalidRequestError: HTTPStatus.BAD_REQUEST,
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
@@ -46,6 +57,31 @@ _STATUS_OF_ERROR = {
     ConflictError: HTTPStatus.CONFLICT,
     IdempotencyKeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Source: RFC 9110. Python called them something else before 3.13."""
+
+
+def refusals(*errors: type[DomainError]) -> dict[int, OpenAPIResponse]:
+    """What to give a route as its `responses`: its result, and the problem that each of these errors becomes."""
+    responses: dict[int, OpenAPIResponse] = {200: {"description": "OK"}}
+    for error in errors:
+        responses[_status_of(error).value] = problem_response(
+            _status_of(error), _kind_of(error), _kind_of(error).replace("-", " ").capitalize() + "."
+        )
+    return responses
+
+
+def problem_response(status: HTTPStatus, kind: str, detail: str) -> OpenAPIResponse:
+    """How the API's documentation describes such a problem."""
+    return {
+        "description": detail,
+        "content": {
+            PROBLEM_JSON: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": {kind: {"value": _problem_document(status, kind, detail)}},
+            }
+        },
+    }
 
 
 class RestApi(APIGatewayRestResolver):
@@ -56,18 +92,29 @@ class RestApi(APIGatewayRestResolver):
     """
 
     def __init__(self, scope: str | None) -> None:
-        super().__init__(enable_validation=True, json_body_deserializer=_parse_json)
+        super().__init__(
+            enable_validation=True,
+            json_body_deserializer=_parse_json,
+            # Else an answer that is not as declared would be called the client's fault. This one
+            # is an exception like any other, so its status is that of `_unexpected_error`.
+            response_validation_error_http_code=HTTPStatus.INTERNAL_SERVER_ERROR,
+        )
         self.exception_handler(RequestValidationError)(self._bad_request)
         self.exception_handler(NoSuchRouteError)(self._no_such_route)
         self.exception_handler(DomainError)(self._domain_error)
         self.exception_handler(Exception)(self._unexpected_error)
-        self._scope = scope
+        self.scope = scope
         self._verifier = verifier_from_environment() if scope is not None else None
         self._correlation_id = ""
         self.caller = ANYBODY
         """Whoever makes the current request."""
         self.log_keys: dict[str, Any] = {}
         """What the log line of the current request is found by, besides its correlation id."""
+
+    @property
+    def routes(self) -> list[Route]:
+        """All routes there are, for whoever documents them."""
+        return [*self._static_routes, *self._dynamic_routes]
 
     @property
     def cause(self) -> Cause:
@@ -107,20 +154,24 @@ class RestApi(APIGatewayRestResolver):
                 authorization = APIGatewayProxyEvent(event).headers.get("authorization")
                 self.caller = self._verifier.verify(authorization)
             action = "read" if event["httpMethod"] == "GET" else "write"
-            self.caller.check_scope(f"{self._scope}:{action}")
+            self.caller.check_scope(f"{self.scope}:{action}")
         except DomainError as error:
             return self._domain_error(error)
         except Exception as error:  # noqa: BLE001, the issuer's keys cannot be had, for whatever reason
             return self._unexpected_error(error)
+        if event["httpMethod"] == "GET":
+            return None  # whatever its body is, it means nothing (RFC 9110, section 9.3.1)
+        if _body_size(event) > MAX_BODY_BYTES:
+            return _content_too_large()
         return _unsupported_media_type() if _has_body_of_another_type(event) else None
 
     def _bad_request(self, error: RequestValidationError) -> Response[str]:
         errors = [
             {
                 "field": _field_name(problem["loc"]),
-                "message": problem["msg"].removeprefix("Value error, "),
+                "message": _message(problem),
             }
-            for problem in error.errors()
+            for problem in error.errors()[:_MAX_ERRORS]
         ]
         return _problem(
             HTTPStatus.BAD_REQUEST, "invalid-request", "The request is not valid.", errors
@@ -130,11 +181,8 @@ class RestApi(APIGatewayRestResolver):
         return _problem(HTTPStatus.NOT_FOUND, "no-such-route", "There is nothing at this path.")
 
     def _domain_error(self, error: DomainError) -> Response[str]:
-        status = next(
-            status for kind, status in _STATUS_OF_ERROR.items() if isinstance(error, kind)
-        )
-        kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__.removesuffix("Error")).lower()
-        response = _problem(status, kind, str(error))
+        status = _status_of(type(error))
+        response = _problem(status, _kind_of(type(error)), str(error))
         if status == HTTPStatus.UNAUTHORIZED:
             response.headers["WWW-Authenticate"] = "Bearer"  # RFC 6750, section 3
         return response
@@ -149,6 +197,15 @@ class RestApi(APIGatewayRestResolver):
         )
 
 
+def _status_of(error: type[DomainError]) -> HTTPStatus:
+    return next(status for kind, status in _STATUS_OF_ERROR.items() if issubclass(error, kind))
+
+
+def _kind_of(error: type[DomainError]) -> str:
+    """`order-not-found` for an OrderNotFoundError."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", error.__name__.removesuffix("Error")).lower()
+
+
 def _problem(
     status: HTTPStatus,
     kind: str,
@@ -156,17 +213,25 @@ def _problem(
     errors: list[dict[str, str]] | None = None,
     **extensions: str,
 ) -> Response[str]:
+    document = {**_problem_document(status, kind, detail), **extensions}
+    if errors is not None:
+        document["errors"] = errors
+    return Response(status, PROBLEM_JSON, json.dumps(document))
+
+
+def _problem_document(status: HTTPStatus, kind: str, detail: str) -> dict[str, Any]:
     """Source: RFC 9457, Problem Details for HTTP APIs."""
-    problem: dict[str, Any] = {
+    return {
         "type": f"urn:customers-and-orders:problem:{kind}",
-        "title": status.phrase,
+        "title": _TITLES.get(status, status.phrase),
         "status": status.value,
         "detail": detail,
-        **extensions,
     }
-    if errors is not None:
-        problem["errors"] = errors
-    return Response(status, "application/problem+json", json.dumps(problem))
+
+
+def _content_too_large() -> Response[str]:
+    detail = f"Send no more than {MAX_BODY_BYTES} bytes."
+    return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", detail)
 
 
 def _unsupported_media_type() -> Response[str]:
@@ -200,7 +265,19 @@ def _ids_in_path(event: dict[str, Any]) -> dict[str, int]:
 def _field_name(location: tuple[str | int, ...]) -> str:
     """`creditLimit.amount` for a location like `("body", "creditLimit", "amount")`; "body" for the whole of it."""
     parts = [str(part) for part in location if isinstance(part, str)]
-    return ".".join(parts[1:]) or parts[0]
+    return (".".join(parts[1:]) or parts[0])[:_MAX_FIELD_NAME]
+
+
+def _message(problem: dict[str, Any]) -> str:
+    if problem["type"] == "json_invalid":
+        return f"This is not JSON: {problem['ctx']['error']}."
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _body_size(event: dict[str, Any]) -> int:
+    """Of the body as text or, if it is no text, as base64: bytes at least."""
+    body = event.get("body") or ""
+    return len(body) if len(body) > MAX_BODY_BYTES else len(body.encode(errors="replace"))
 
 
 def _has_body_of_another_type(event: dict[str, Any]) -> bool:
@@ -226,33 +303,66 @@ def _with_json_body(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parse_json(text: str) -> Any:
-    """JSON with its decimal numbers as Decimal, exactly; NaN and Infinity are none.
+    """JSON with its decimal numbers as Decimal, exactly; NaN and Infinity are none, and no name comes twice.
 
     Raises: json.JSONDecodeError, which Powertools answers with a validation error.
     """
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_reject_constant)
+        return json.loads(
+            text,
+            parse_float=Decimal,
+            parse_constant=_reject_constant,
+            object_pairs_hook=_to_object,
+        )
     except json.JSONDecodeError:
         raise
     except (ValueError, ArithmeticError, RecursionError) as error:
         # An integer of 5,000 digits; 1e9999999999999999999; 100,000 brackets.
-        raise json.JSONDecodeError(str(error), "", 0) from error
+        raise json.JSONDecodeError("A number too large, or nesting too deep", "", 0) from error
 
 
 def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    raise json.JSONDecodeError(f"{name} is not JSON", "", 0)
+
+
+def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Whoever looked at the request before us may have seen the first of two equal names, and not the last.
+    if len(found := dict(pairs)) < len(pairs):
+        raise json.JSONDecodeError("A name comes twice in one object", "", 0)
+    return found
 
 
 class WireModel(BaseModel):
-    """A request or a response: snake_case in Python, camelCase in JSON."""
+    """A response, or a part of one: snake_case in Python, camelCase in JSON."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
     )
 
 
+class RequestModel(WireModel):
+    """A request, or a part of one. It has the fields that are declared, by their names in JSON, and no others.
+
+    A field that we do not know would be a wish not granted: a currency, a delivery date.
+    """
+
+    model_config = ConfigDict(validate_by_name=False, extra="forbid")
+
+
+_MAX_AMOUNT = Decimal(MAX_CENTS) / 100
+
+
+def _amount_schema(minimum: Decimal, maximum: Decimal) -> dict[str, Any]:
+    return {
+        "type": "number",
+        "minimum": float(minimum),
+        "maximum": float(maximum),
+        "multipleOf": 0.01,
+    }
+
+
 def _amount(minimum_cents: int) -> Any:
-    minimum, maximum = Decimal(minimum_cents) / 100, Decimal(MAX_CENTS) / 100
+    minimum, maximum = Decimal(minimum_cents) / 100, _MAX_AMOUNT
 
     def check(value: object) -> object:
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -266,25 +376,18 @@ def _amount(minimum_cents: int) -> Any:
     return Annotated[
         Decimal,
         BeforeValidator(check),
-        WithJsonSchema(
-            {
-                "type": "number",
-                "minimum": float(minimum),
-                "maximum": float(maximum),
-                "multipleOf": 0.01,
-            }
-        ),
+        WithJsonSchema(_amount_schema(minimum, maximum)),
     ]
 
 
-class CreditLimitRequest(WireModel):
+class CreditLimitRequest(RequestModel):
     amount: _amount(0)  # type: ignore[valid-type]
 
     def to_money(self) -> Money:
         return Money.from_amount(self.amount)
 
 
-class OrderTotalRequest(WireModel):
+class OrderTotalRequest(RequestModel):
     amount: _amount(1)  # type: ignore[valid-type]
 
     def to_money(self) -> Money:
@@ -292,16 +395,29 @@ class OrderTotalRequest(WireModel):
 
 
 class MoneyResponse(WireModel):
-    amount: int | float
+    amount: Annotated[int | float, WithJsonSchema(_amount_schema(Decimal(0), _MAX_AMOUNT))]
 
     @classmethod
     def of(cls, money: Money) -> MoneyResponse:
         return cls(amount=money.to_json_number())
 
 
+def _in_digits(text: object) -> object:
+    # Pydantic would also read "1_000", "+1", " 1" and "1.0".
+    if isinstance(text, str) and re.fullmatch(r"-?(0|[1-9][0-9]*)", text, re.ASCII) is None:
+        raise ValueError("must be an integer, in digits and nothing else")
+    return text
+
+
 IdInBody = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
-IdInPath = Annotated[int, Path(ge=1, le=MAX_ID)]
-PageLimit = Annotated[int, Query(ge=1, le=100, description="How many at the most.")]
+IdInPath = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_in_digits), Path()]
+IdInResponse = Annotated[int, Field(ge=1, le=MAX_ID)]
+PageLimit = Annotated[
+    int,
+    Field(ge=1, le=100),
+    BeforeValidator(_in_digits),
+    Query(description="How many at the most."),
+]
 NextToken = Annotated[
     str | None,
     Query(alias="nextToken", max_length=64, description="From the page before, to get the next."),
@@ -338,6 +454,7 @@ def decode_next_token(token: str | None) -> int | None:
     except (binascii.Error, ValueError):
         text = ""
     match = re.fullmatch(rf"{_AFTER}([1-9][0-9]{{0,18}})", text, re.ASCII)
-    if match is None or int(match[1]) > MAX_ID:
+    last_id = int(match[1]) if match else 0
+    if not 1 <= last_id <= MAX_ID or encode_next_token(last_id) != token:
         raise InvalidRequestError("nextToken is not one that this API has given.")
-    return int(match[1])
+    return last_id

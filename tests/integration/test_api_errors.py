@@ -54,9 +54,11 @@ NO_JSON = {
     "infinity": '{"amount": -Infinity}',
     "an exponent beyond measure": '{"amount": 1e99999999999999999999}',
     "an integer of 5,000 digits": '{"amount": ' + "9" * 5000 + "}",
-    "100,000 brackets": "[" * 100_000,
-    "100,000 closed brackets": "[" * 100_000 + "]" * 100_000,
-    "100,000 objects": '{"a":' * 100_000,
+    "60,000 brackets": "[" * 60_000,
+    "30,000 closed brackets": "[" * 30_000 + "]" * 30_000,
+    "12,000 objects": '{"a":' * 12_000,
+    "a name that comes twice": '{"name": "Jane", "creditLimit": {"amount": 1, "amount": 1000000}}',
+    "a byte order mark": '\ufeff{"name": "Jane", "creditLimit": {"amount": 1}}',
 }
 NO_OBJECT = {"list": "[]", "text": '"Jane"', "number": "4", "null": "null", "true": "true"}
 
@@ -134,8 +136,11 @@ BAD_CUSTOMERS: list[tuple[object, set[str]]] = [
     ({"name": "Jane", "creditLimit": None}, {"creditLimit"}),
     ({"name": "Jane", "creditLimit": {}}, {"creditLimit.amount"}),
     ({"name": "Jane", "creditLimit": {"amount": "5"}}, {"creditLimit.amount"}),
-    ({"name": "Jane", "creditLimit": {"amout": 1}}, {"creditLimit.amount"}),
+    ({"name": "Jane", "creditLimit": {"amout": 1}}, {"creditLimit.amount", "creditLimit.amout"}),
     ({"name": 5, "creditLimit": {"amount": "5"}}, {"name", "creditLimit.amount"}),
+    ({"name": "Jane", "creditLimit": {"amount": 5}, "vip": True}, {"vip"}),
+    ({"name": "Jane", "creditLimit": {"amount": 5, "currency": "EUR"}}, {"creditLimit.currency"}),
+    ({"name": "Jane", "credit_limit": {"amount": 5}}, {"creditLimit", "credit_limit"}),
 ]
 
 
@@ -144,6 +149,35 @@ def test_each_field_of_a_customer_that_is_wrong_is_named(body: object, expected:
     problem = send(customers_api, "customers_api_create", body=body).problem(400, "invalid-request")
 
     assert fields(problem) == expected
+
+
+def test_an_order_has_the_fields_that_are_known_by_their_exact_names() -> None:
+    body = {"customer_id": 1, "orderTotal": {"amount": 1, "$inc": 1}}
+
+    problem = send(orders_api, "orders_api_create", body=body).problem(400, "invalid-request")
+
+    assert fields(problem) == {"customerId", "customer_id", "orderTotal.$inc"}
+
+
+def test_of_a_body_with_thousands_of_wrong_fields_a_few_are_named_and_no_more_than_fits() -> None:
+    body = {"x" * 200 + str(number): 1 for number in range(300)}
+
+    problem = send(orders_api, "orders_api_create", body=body).problem(400, "invalid-request")
+
+    assert len(problem["errors"]) == 20
+    assert max(len(error["field"]) for error in problem["errors"]) == 100
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"name": "' + "ü" * 40_000 + '"}', " " * 10**7])
+def test_a_large_body_is_not_even_looked_at(post: Post, body: str) -> None:
+    post(body=body).problem(413, "content-too-large")
+
+
+@pytest.mark.parametrize("field", WITH_AMOUNTS)
+def test_a_body_as_large_as_may_be_is_read(dynamodb: DynamoDBClient, field: str) -> None:
+    handler, sample, body = WITH_AMOUNTS[field]
+
+    assert send(handler, sample, body=body.replace("AMOUNT", "5").ljust(64 * 1024)).status == 200
 
 
 NO_NAMES = {
@@ -158,7 +192,37 @@ NO_NAMES = {
     "zero byte": '"Jane\\u0000"',
     "escape": '"\\u001b[31m"',
     "lone surrogate": '"Jane \\ud83d"',
+    "line separator": '"Jane\\u2028Doe"',
+    "next line": '"Jane\\u0085Doe"',
+    "no-break space": '"\\u00a0"',
+    "zero width space": '"\\u200b\\u200b"',
+    "soft hyphen and joiner": '"\\u00ad\\u200d"',
+    "Hangul filler": '"\\u3164"',
+    "Braille blank": '"\\u2800"',
+    "override of direction alone": '"\\u202e"',
 }
+NAMES = {
+    "accents": "Zoë Ångström",
+    "combining": "Zoe\u0308",
+    "Persian, with a non-joiner": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    "Han": "王小明",
+    "an emoji of several": "👩\u200d👩\u200d👧",
+    "one letter": "X",
+    "markup": "<script>alert(1)</script>",
+    "quotes": 'O\'Brien "Bob" \\ {$ne: 1}',
+    "200 characters": "ü" * 200,
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_name_is_kept_as_it_was_given(dynamodb: DynamoDBClient, name: str) -> None:
+    body = {"name": name, "creditLimit": {"amount": 5}}
+
+    customer_id = send(customers_api, "customers_api_create", body=body).json["customerId"]
+
+    path = {"customerId": customer_id}
+    found = send(customers_api, "customers_api_get", path_parameters=path)
+    assert found.json["name"] == name
 
 
 @pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES)
@@ -233,6 +297,12 @@ def test_a_body_that_is_said_to_be_something_else_than_json_is_refused(
     post(headers={header: content_type}).problem(415, "unsupported-media-type")
 
 
+def test_the_body_of_a_query_means_nothing() -> None:
+    event = request("customers_api_list", body="x" * 100_000, headers={"Content-Type": "text/html"})
+
+    assert answer(customers_api, event).status == 200
+
+
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -244,6 +314,13 @@ def test_a_body_that_is_said_to_be_something_else_than_json_is_refused(
 )
 def test_json_is_read_however_its_type_is_spelled(post: Post, content_type: str | None) -> None:
     assert post(headers={"Content-Type": content_type}).status == 200
+
+
+@pytest.mark.parametrize("body", ["{}", "null", "[", "5"])
+def test_a_body_that_nobody_asked_for_means_nothing(body: str) -> None:
+    event = request("orders_api_cancel", body=body, headers={"Content-Type": "application/json"})
+
+    answer(orders_api, event).problem(404, "order-not-found")
 
 
 def test_a_request_without_a_body_may_be_of_any_type() -> None:
@@ -268,6 +345,44 @@ def test_there_is_nothing_where_there_is_no_route(method: str, path: str) -> Non
     event = {**request("customers_api_list"), "httpMethod": method, "path": path}
 
     answer(customers_api, event).problem(404, "no-such-route")
+
+
+@pytest.mark.parametrize(
+    "order_id", ["1_000", "+1", "1.0", "01", "-1", "0", str(2**63), "9" * 5000, "one", "1e3", "0x1"]
+)
+def test_what_is_no_id_in_digits_is_refused(order_id: str) -> None:
+    event = request("orders_api_get", path_parameters={"orderId": order_id})
+
+    problem = answer(orders_api, event).problem(400, "invalid-request")
+
+    assert fields(problem) == {"orderId"}
+
+
+@pytest.mark.parametrize("order_id", ["\u0661", "\uff11", "1\n", "1\u0000", " 1", "😀", "1/2"])
+def test_what_cannot_even_be_an_id_is_nowhere(order_id: str) -> None:
+    event = request("orders_api_get", path_parameters={"orderId": order_id})
+
+    assert answer(orders_api, event).status in (400, 404)
+
+
+@pytest.mark.parametrize(
+    "limit", ["", " 5", "+5", "5.0", "1_0", "\u0665", "0", "101", "-1", "five", "1,2"]
+)
+def test_what_is_no_limit_is_refused(limit: str) -> None:
+    event = request("orders_api_list", query={"limit": limit})
+
+    assert fields(answer(orders_api, event).problem(400, "invalid-request")) == {"limit"}
+
+
+def test_a_parameter_that_comes_twice_is_refused() -> None:
+    event = request("orders_api_list", query={"limit": 5})
+    event["multiValueQueryStringParameters"] = {"limit": ["5", "6"]}
+
+    assert fields(answer(orders_api, event).problem(400, "invalid-request")) == {"limit"}
+
+
+def test_a_parameter_that_is_not_known_is_passed_over() -> None:
+    assert send(orders_api, "orders_api_list", query={"limit": 5, "color": "red"}).status == 200
 
 
 # Failures of our own
@@ -310,3 +425,12 @@ def test_a_problem_has_no_more_members_than_it_needs(post: Post) -> None:
     problem = post(body="{").problem(400, "invalid-request")
 
     assert set(problem) == {"type", "title", "status", "detail", "errors"}
+
+
+def test_an_answer_that_is_not_as_declared_is_a_failure_of_ours(
+    dynamodb: DynamoDBClient, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("customers.service.find_customer", lambda *_: None)
+    monkeypatch.setattr(customers_api.CustomerResponse, "of", lambda _: {"customerId": "none"})
+
+    send(customers_api, "customers_api_get").problem(500, "unexpected-error")

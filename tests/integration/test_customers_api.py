@@ -89,7 +89,7 @@ def test_the_name_of_the_idempotency_key_is_spelled_in_any_case(header: str) -> 
 def test_the_same_request_spelled_differently_is_the_same() -> None:
     bodies = [
         '{"name": "Zoë", "creditLimit": {"amount": 4.1}}',
-        '{"creditLimit":{"amount":4.10},"name":"Zo\\u00eb","unknown":null}',
+        '{"creditLimit":{"amount":4.10},"name":"Zo\\u00eb"}',
     ]
 
     first, second = (send(handler, CREATE, body=body) for body in bodies)
