@@ -12,7 +12,7 @@ export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format audit chaos openapi bench costs load-test lock clean
+.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format audit chaos openapi fuzz bench costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -106,6 +106,10 @@ audit: install ## Look for known vulnerabilities of the locked packages
 
 chaos: install ## Inject faults while orders are made, and audit after each; SHORT=1: a third as many, ONLY=text
 	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
+
+fuzz: install ## Send requests made from docs/openapi.json; EXAMPLES=, SECONDS=, SEED=, URL=
+	@$(BIN)/python -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(URL),--url $(URL))
 
 format: install ## Format the code and apply safe fixes
 	$(BIN)/ruff format

@@ -36,8 +36,8 @@ api = RestApi("customers")
 customers = CustomerRepository(os.environ["CUSTOMERS_TABLE"], os.environ["CUSTOMERS_OUTBOX_TABLE"])
 
 
-# Control characters and line separators.
-_CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+# Control characters, line separators, and what is left of a character that was no UTF-8.
+_CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\ufffd"
 # White space, and what is drawn as nothing: Unicode's Default_Ignorable_Code_Point, and an empty Braille cell.
 # Without those beyond U+FFFF, which not every reader of the documentation's JSON would understand.
 _INVISIBLE = (
@@ -50,7 +50,7 @@ _PRINTABLE = f"^[^{_CONTROL}]*[^{_CONTROL}{_INVISIBLE}][^{_CONTROL}]*$"
 
 def _printable(name: str) -> str:
     if re.fullmatch(_PRINTABLE, name) is None:
-        raise ValueError("must have a visible character and no control characters")
+        raise ValueError("must have a visible character, no control characters, and be in UTF-8")
     return name
 
 

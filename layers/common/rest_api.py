@@ -159,6 +159,8 @@ class RestApi(APIGatewayRestResolver):
             return self._domain_error(error)
         except Exception as error:  # noqa: BLE001, the issuer's keys cannot be had, for whatever reason
             return self._unexpected_error(error)
+        if event["path"].endswith("\n"):  # the `$` in Powertools' patterns would let it pass
+            return self._no_such_route()
         if event["httpMethod"] == "GET":
             return None  # whatever its body is, it means nothing (RFC 9110, section 9.3.1)
         if _body_size(event) > MAX_BODY_BYTES:
@@ -177,7 +179,7 @@ class RestApi(APIGatewayRestResolver):
             HTTPStatus.BAD_REQUEST, "invalid-request", "The request is not valid.", errors
         )
 
-    def _no_such_route(self, _: NoSuchRouteError) -> Response[str]:
+    def _no_such_route(self, _: NoSuchRouteError | None = None) -> Response[str]:
         return _problem(HTTPStatus.NOT_FOUND, "no-such-route", "There is nothing at this path.")
 
     def _domain_error(self, error: DomainError) -> Response[str]:
@@ -409,7 +411,14 @@ def _in_digits(text: object) -> object:
     return text
 
 
-IdInBody = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
+def _whole(value: object) -> object:
+    # To JSON Schema, and to JavaScript, 1.0 is the integer 1.
+    if isinstance(value, Decimal) and abs(value) <= MAX_ID and value == int(value):
+        return int(value)
+    return value
+
+
+IdInBody = Annotated[int, Field(strict=True, ge=1, le=MAX_ID), BeforeValidator(_whole)]
 IdInPath = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_in_digits), Path()]
 IdInResponse = Annotated[int, Field(ge=1, le=MAX_ID)]
 PageLimit = Annotated[

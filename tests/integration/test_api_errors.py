@@ -192,6 +192,7 @@ NO_NAMES = {
     "zero byte": '"Jane\\u0000"',
     "escape": '"\\u001b[31m"',
     "lone surrogate": '"Jane \\ud83d"',
+    "replacement character": '"Zo\\ufffd"',
     "line separator": '"Jane\\u2028Doe"',
     "next line": '"Jane\\u0085Doe"',
     "no-break space": '"\\u00a0"',
@@ -236,7 +237,21 @@ def test_what_is_no_name_is_refused(dynamodb: DynamoDBClient, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    "customer_id", ['"1"', "1.0", "1.5", "true", "null", "0", "-1", str(2**63), "9" * 4000, "[1]"]
+    "customer_id",
+    [
+        '"1"',
+        "1.5",
+        "1e-99999999",
+        "1e99999999",
+        "9223372036854775808.0",
+        "true",
+        "null",
+        "0",
+        "-1",
+        str(2**63),
+        "9" * 4000,
+        "[1]",
+    ],
 )
 def test_what_is_no_customers_id_is_refused(dynamodb: DynamoDBClient, customer_id: str) -> None:
     body = f'{{"customerId": {customer_id}, "orderTotal": {{"amount": 5}}}}'
@@ -245,6 +260,16 @@ def test_what_is_no_customers_id_is_refused(dynamodb: DynamoDBClient, customer_i
 
     assert fields(problem) == {"customerId"}
     assert items(dynamodb, "Orders") == []
+
+
+@pytest.mark.parametrize("customer_id", ["7", "7.0", "0.7e1", "70e-1"])
+def test_an_integer_is_one_however_json_spells_it(customer_id: str) -> None:
+    body = f'{{"customerId": {customer_id}, "orderTotal": {{"amount": 5}}}}'
+
+    order_id = send(orders_api, "orders_api_create", body=body).json["orderId"]
+
+    found = send(orders_api, "orders_api_get", path_parameters={"orderId": order_id})
+    assert found.json["customerId"] == 7
 
 
 # Encodings and media types
@@ -363,6 +388,13 @@ def test_what_cannot_even_be_an_id_is_nowhere(order_id: str) -> None:
     event = request("orders_api_get", path_parameters={"orderId": order_id})
 
     assert answer(orders_api, event).status in (400, 404)
+
+
+def test_a_line_break_is_no_part_of_a_path() -> None:
+    order_id = send(orders_api, "orders_api_create").json["orderId"]
+    event = request("orders_api_get", path_parameters={"orderId": f"{order_id}\n"})
+
+    answer(orders_api, event).problem(404, "no-such-route")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""Schemathesis against an API, with its OpenAPI document as the measure of every answer.
+
+It sends what the document allows, which must be accepted, and what it does not allow, which must be refused:
+in turn the examples, the boundaries of every schema, random values, and sequences along the document's links.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import schemathesis
+from schemathesis.core.failures import Failure
+from schemathesis.core.transport import Response
+from schemathesis.engine import events, from_schema
+from schemathesis.openapi.checks import RejectedPositiveData
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from infra.api_client import ApiClient, wait_until
+
+UNKNOWN_CUSTOMER = 9007199254740991
+
+EXPECTED_REFUSALS = {
+    "nextToken is not one that this API has given.": "a token's form is nobody's business but ours",
+    "This Idempotency-Key was used before, with a different request.": "so it is meant to be",
+}
+"""Why valid requests are refused nevertheless, by the problem's detail."""
+
+CHECKS = {
+    "unsupported_method": {"enabled": False},
+    "allow_header_conformance": {"enabled": False},
+    # A token is optional in the document; tests/integration/test_authorization.py is about those that are not.
+    "ignored_auth": {"enabled": False},
+    "object_level_authorization": {"enabled": False},
+    # What refuses an order whose customer it does not know is the saga, not the request.
+    "ensure_resource_availability": {"enabled": False},
+    # 409: an order that is PENDING. 413: see MAX_BODY_BYTES.
+    "negative_data_rejection": {
+        "expected-statuses": ["400", "404", "409", "413", "415"],
+    },
+    "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "409"]},
+    "not_a_server_error": {"expected-statuses": ["2xx", "4xx"]},
+}
+
+
+@dataclass
+class Outcome:
+    """What was tried, and what came of it."""
+
+    cases: Counter[str] = field(default_factory=Counter)
+    """By operation."""
+    statuses: dict[str, Counter[int]] = field(default_factory=dict)
+    findings: dict[str, str] = field(default_factory=dict)
+    """What is wrong, with a way to see it again; by operation and kind, one of each."""
+
+
+def fuzz(
+    base_url: str,
+    document: dict[str, Any],
+    *,
+    examples: int,
+    seconds: int,
+    seed: int,
+    progress: Callable[[Outcome], None] = lambda _: None,
+) -> Outcome:
+    """What Schemathesis finds in the document with so many random requests per operation, in so many seconds at the most."""
+    config = schemathesis.Config.from_dict(
+        {
+            "seed": seed,
+            "max-time": seconds,
+            "base-url": base_url,
+            "continue-on-failure": True,
+            "request-timeout": 30,
+            "generation": {"max-examples": examples, "database": "none"},
+            "checks": CHECKS,
+            # A method that has no route is refused by API Gateway, in its own form.
+            "phases": {"coverage": {"unexpected-methods": []}},
+        }
+    )
+    schema: OpenApiSchema = schemathesis.openapi.from_dict(
+        with_known_ids(document, base_url), config=config
+    )
+    schema.hook("filter_failure")(_is_finding)
+    outcome = Outcome()
+    for event in from_schema(schema).execute():
+        match event:
+            case events.ScenarioFinished():
+                _note(outcome, event.recorder)
+                progress(outcome)
+            case events.NonFatalError() | events.FatalError():
+                outcome.findings[f"error: {type(event).__name__}"] = _words(event)
+    return outcome
+
+
+def with_known_ids(document: dict[str, Any], base_url: str) -> dict[str, Any]:
+    """The document with ids as examples that are there: a customer, and one order in each final state.
+
+    Without them, most random ids would be answered with 404, and little would be tried.
+    """
+    with ApiClient(base_url) as api:
+        customer_id = api.create_customer("Fuzz", 10)
+        approved, cancelled = (api.create_order(customer_id, 4) for _ in range(2))
+        rejected = api.create_order(UNKNOWN_CUSTOMER, 4)
+        for order_id in (approved, cancelled, rejected):
+            wait_until(
+                lambda order_id=order_id: api.get_order(order_id)["orderState"],  # type: ignore[misc]
+                lambda state: state != "PENDING",
+                deadline_seconds=60,
+            )
+            wait_until(
+                lambda order_id=order_id: api.request("GET", f"/orderhistory/orders/{order_id}"),  # type: ignore[misc]
+                lambda response: response.status_code == 200,
+                deadline_seconds=60,
+            )
+        api.cancel_order(cancelled)
+    known = {"customerId": [customer_id], "orderId": [approved, cancelled, rejected]}
+    document = copy.deepcopy(document)
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "path":
+                    parameter["examples"] = {
+                        str(value): {"value": value} for value in known.get(parameter["name"], [])
+                    }
+    return document
+
+
+def _is_finding(context: Any, failure: Failure, case: Any, response: Response) -> bool:
+    if not isinstance(failure, RejectedPositiveData):
+        return True
+    return response.json().get("detail") not in EXPECTED_REFUSALS
+
+
+def _note(outcome: Outcome, recorder: Any) -> None:
+    for case_id, node in recorder.cases.items():
+        name = node.value.operation.label
+        outcome.cases[name] += 1
+        interaction = recorder.interactions.get(case_id)
+        if interaction is not None and interaction.response is not None:
+            counter = outcome.statuses.setdefault(name, Counter())
+            counter[interaction.response.status_code] += 1
+    for case_id, checks in recorder.checks.items():
+        for check in checks:
+            if check.failure_info is not None:
+                name = recorder.cases[case_id].value.operation.label
+                info = check.failure_info
+                outcome.findings.setdefault(
+                    f"{name}: {info.failure.title}", f"{info.failure.message}\n{info.code_sample}"
+                )
+
+
+def _words(event: events.NonFatalError | events.FatalError) -> str:
+    """What went wrong with Schemathesis itself, or with our document."""
+    return str(event.exception if isinstance(event, events.FatalError) else event.value)
