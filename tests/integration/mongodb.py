@@ -61,14 +61,14 @@ def _port(log: Path) -> int:
 
 
 @contextmanager
-def fresh_view(uri: str) -> Iterator[OrderHistoryView]:
+def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
     """An empty view in a database that is gone afterwards."""
     parts = urlsplit(uri)
     query = parts.query
     if parts.username and "authSource" not in query:  # else it would be the new database
         query = f"{query}&authSource={parts.path.strip('/') or 'admin'}".strip("&")
     name = f"tests_{uuid.uuid4().hex}"
-    view = connect(urlunsplit(parts._replace(path=f"/{name}", query=query)))
+    view = connect(urlunsplit(parts._replace(path=f"/{name}", query=query)), **options)
     view.ensure_indexes()
     client = view._customers.database.client
     try:
