@@ -12,7 +12,7 @@ export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format audit chaos openapi fuzz bench costs load-test lock clean
+.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format audit chaos openapi fuzz asyncapi bench costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -117,6 +117,9 @@ format: install ## Format the code and apply safe fixes
 
 openapi: install ## Write docs/openapi.json anew, from the handlers
 	@$(BIN)/python -m infra.openapi
+
+asyncapi: install ## Write docs/asyncapi.json anew, from the events' schemas and the template
+	@$(BIN)/python -m infra.asyncapi
 
 bench: install ## Measure the time from request to final state
 	@$(BIN)/python -m tests.benchmarks.bench
