@@ -413,7 +413,7 @@ def _in_digits(text: object) -> object:
 
 def _whole(value: object) -> object:
     # To JSON Schema, and to JavaScript, 1.0 is the integer 1.
-    if isinstance(value, Decimal) and abs(value) <= MAX_ID and value == int(value):
+    if isinstance(value, Decimal) and 0 <= value <= MAX_ID and value == int(value):
         return int(value)
     return value
 

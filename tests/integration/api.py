@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.integration.conftest import LambdaContext
+from tests.openapi import assert_documented
 from tests.samples import load
 
 
@@ -64,8 +65,10 @@ def request(
 
 
 def answer(handler: Any, event: dict[str, Any]) -> Answer:
-    """What the client gets from the function in the module `handler`."""
+    """What the client gets from the function in the module `handler`. Whatever it is, it is documented."""
     response = handler.lambda_handler(event, LambdaContext())
+    if "problem:no-such-route" not in response["body"]:
+        assert_documented(event["httpMethod"], event["resource"], response)
     assert response["isBase64Encoded"] is False
     headers = {name: values[-1] for name, values in response["multiValueHeaders"].items()}
     assert headers["X-Correlation-Id"] == event["requestContext"]["requestId"]
