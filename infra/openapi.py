@@ -48,7 +48,8 @@ at first, and soon APPROVED, or REJECTED where the credit does not suffice or th
 - Errors are problem documents (RFC 9457). What never reaches a service (an unknown path, too many requests) is answered by
   API Gateway in its own form: `{"message": ...}`.
 - Every answer has an `X-Correlation-Id`. It is in every event and log line that the request leads to.
-- A token is needed where an issuer is configured, with the scope that the operation names.
+- A token is needed where an issuer is configured, with the scope that the operation names. Where API Gateway authorizes by IAM,
+  requests are signed (SigV4) instead.
 """
 
 EXAMPLES: Json = {
