@@ -131,9 +131,8 @@ def document() -> Json:
             assert route.method.lower() not in methods, f"{route.openapi_path} has two handlers"
             methods[route.method.lower()] = _operation(api, route, operation, problems)
         for name, schema in generated["components"]["schemas"].items():
-            if (
-                "Validation" not in name
-            ):  # Powertools' own error documents, which our APIs do not use
+            # Powertools' own error documents have no use in our APIs.
+            if "Validation" not in name:
                 assert schemas.setdefault(name, schema) == schema, f"there are two {name}"
     _link(paths)
     return {
@@ -185,7 +184,7 @@ def _tag(api: RestApi) -> tuple[str, str]:
 def _operation(api: RestApi, route: Route, generated: Json, problems: Json) -> Json:
     """The operation as it is documented. The problems that it may answer with are added to `problems`."""
     words = inspect.getdoc(route.func) or route.func.__name__.replace("_", " ").capitalize()
-    summary, _, description = words.rstrip(".").partition(".")
+    summary, description, *_ = *re.split(r"\.(?:\s+|$)", words, maxsplit=1), ""
     action = "read" if route.method == "GET" else "write"
     scope = f"Scope of a token: `{api.scope}:{action}`."
     operation: Json = {
@@ -201,7 +200,7 @@ def _operation(api: RestApi, route: Route, generated: Json, problems: Json) -> J
     responses: Json = {}
     ours = {k: v for k, v in generated["responses"].items() if not _is_powertools_error(v)}
     for status, response in sorted((_common_problems(route, operation) | ours).items()):
-        if PROBLEM_JSON in response["content"]:
+        if PROBLEM_JSON in response.get("content", {}):
             (kind,) = response["content"][PROBLEM_JSON]["examples"]
             problems[kind] = _problem(status, response)
             responses[status] = {"$ref": f"#/components/responses/{kind}"}
@@ -213,19 +212,20 @@ def _operation(api: RestApi, route: Route, generated: Json, problems: Json) -> J
 
 def _result(response: Json) -> Json:
     """The response, with our schemas and, where Powertools has none but its own words, without words."""
-    content = {
-        kind: {"schema": _schema("", c["schema"])} for kind, c in response["content"].items()
-    }
-    words = response["description"]
-    return {
-        **({} if words == "Successful Response" else {"description": words}),
-        "content": content,
-    }
+    result = dict(response)
+    if result["description"] == "Successful Response":
+        del result["description"]
+    if "content" in result:
+        result["content"] = {
+            media_type: {**content, "schema": _schema("", content["schema"])}
+            for media_type, content in result["content"].items()
+        }
+    return result
 
 
 def _is_powertools_error(response: Json) -> bool:
     """Whether Powertools would answer so, and our APIs do not."""
-    schema = response["content"].get("application/json", {}).get("schema", {})
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
     return "ValidationError" in schema.get("$ref", "")
 
 
