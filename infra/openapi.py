@@ -29,15 +29,16 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "openapi.json"
 PROBLEM_JSON = "application/problem+json"
 
-TAGS = {
+TAGS: dict[str | None, tuple[str, str]] = {
     "customers": ("Customers", "Customers and their credit."),
     "orders": ("Orders", "Orders, and the saga that decides their fate."),
     "orderhistory": (
         "Order history",
         "A view of customers with their orders. It follows the services with a short delay.",
     ),
+    None: ("Health", "Whether the parts that the API needs are there."),
 }
-"""Name and description by the scope of the service's API."""
+"""Name and description by the scope of the service's API. What has none is open to everybody."""
 
 DESCRIPTION = """\
 Customers have a credit limit, and orders use it. Creating an order starts a saga across two services: it is PENDING
@@ -173,12 +174,13 @@ def to_text(generated: Json) -> str:
 
 def _handlers() -> Iterator[Any]:
     """The modules of all functions that are an HTTP API, by Powertools' event handler."""
-    for path in sorted((ROOT / "functions").glob("*_api/handler.py")):
-        yield importlib.import_module(f"functions.{path.parent.name}.handler")
+    for path in sorted((ROOT / "functions").glob("*/handler.py")):
+        if "RestApi(" in path.read_text():
+            yield importlib.import_module(f"functions.{path.parent.name}.handler")
 
 
 def _tag(api: RestApi) -> tuple[str, str]:
-    return TAGS.get(api.scope, (api.scope.capitalize(), ""))
+    return TAGS.get(api.scope) or (str(api.scope).capitalize(), "")
 
 
 def _operation(api: RestApi, route: Route, generated: Json, problems: Json) -> Json:
@@ -186,20 +188,22 @@ def _operation(api: RestApi, route: Route, generated: Json, problems: Json) -> J
     words = inspect.getdoc(route.func) or route.func.__name__.replace("_", " ").capitalize()
     summary, description, *_ = *re.split(r"\.(?:\s+|$)", words, maxsplit=1), ""
     action = "read" if route.method == "GET" else "write"
-    scope = f"Scope of a token: `{api.scope}:{action}`."
+    scope = f"Scope of a token: `{api.scope}:{action}`." if api.scope else "Open to everybody."
     operation: Json = {
         "tags": [_tag(api)[0]],
         "summary": summary,
         "description": "\n\n".join(filter(None, (description.strip(), scope))),
         "operationId": _camel_case(route.func.__name__),
     }
+    if api.scope is None:
+        operation["security"] = [{}]
     if "parameters" in generated:
         operation["parameters"] = [_parameter(parameter) for parameter in generated["parameters"]]
     if "requestBody" in generated:
         operation["requestBody"] = generated["requestBody"]
     responses: Json = {}
     ours = {k: v for k, v in generated["responses"].items() if not _is_powertools_error(v)}
-    for status, response in sorted((_common_problems(route, operation) | ours).items()):
+    for status, response in sorted((_common_problems(api, route, operation) | ours).items()):
         if PROBLEM_JSON in response.get("content", {}):
             (kind,) = response["content"][PROBLEM_JSON]["examples"]
             problems[kind] = _problem(status, response)
@@ -229,16 +233,16 @@ def _is_powertools_error(response: Json) -> bool:
     return "ValidationError" in schema.get("$ref", "")
 
 
-def _common_problems(route: Route, operation: Json) -> Json:
+def _common_problems(api: RestApi, route: Route, operation: Json) -> Json:
     """What any request may meet, or any of this kind, by status."""
     from rest_api import MAX_BODY_BYTES, problem_response  # noqa: PLC0415, once the path is set
 
     unexpected = "Something went wrong here. It may work if you try again."
-    problems = [
-        (HTTPStatus.UNAUTHORIZED, "unauthenticated", "The token is missing, or is not valid."),
-        (HTTPStatus.FORBIDDEN, "forbidden", "The token does not allow this."),
-        (HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected-error", unexpected),
-    ]
+    problems = [(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected-error", unexpected)]
+    if api.scope is not None:
+        detail = "The token is missing, or is not valid."
+        problems.append((HTTPStatus.UNAUTHORIZED, "unauthenticated", detail))
+        problems.append((HTTPStatus.FORBIDDEN, "forbidden", "The token does not allow this."))
     if "parameters" in operation or "requestBody" in operation:
         detail = "The request is not valid."
         problems.append((HTTPStatus.BAD_REQUEST, "invalid-request", detail))

@@ -250,7 +250,7 @@ def test_health_alone_is_open_to_everybody_at_the_gate_as_in_the_function(functi
     api = handler_of(DEVELOPMENT, function).api
 
     assert [is_open(route) for route in routes] == [function == "HealthFunction"] * len(routes)
-    assert (api._scope is None) == (function == "HealthFunction")
+    assert (api.scope is None) == (function == "HealthFunction")
 
 
 def test_no_two_functions_have_the_same_route() -> None:
