@@ -107,7 +107,7 @@ def target(intrinsic: dict[str, Any]) -> str:
 
 def sources(function: Properties, event_type: str) -> list[Properties]:
     """The properties of the function's event sources of the type."""
-    return [e["Properties"] for e in function["Events"].values() if e["Type"] == event_type]
+    return [e["Properties"] for e in function.get("Events", {}).values() if e["Type"] == event_type]
 
 
 def is_open(route: Properties) -> bool:

@@ -76,6 +76,7 @@ MAY = {
         "DeleteMessage OrderHistoryProjectionQueue",
         "SendMessage OrderHistoryProjectionDeadLetterQueue",
     },
+    "OrderHistoryRebuildFunction": {"Scan CustomersOutbox", "Scan OrdersOutbox"},
 }
 
 

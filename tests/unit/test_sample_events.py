@@ -16,7 +16,8 @@ README = (EVENTS / "README.md").read_text()
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json"))
 DOCUMENTED = dict(re.findall(r"^\| `(\w+)\.json` \| (\w+) \|", README, re.MULTILINE))
 BATCHES = [name for name in SAMPLES if name.endswith(("batch", "partial_failure"))]
-REQUESTS = [name for name in SAMPLES if name not in BATCHES]
+COMMANDS = ["order_history_rebuild_advance"]
+REQUESTS = [name for name in SAMPLES if name not in (*BATCHES, *COMMANDS)]
 POISON = "customers_subscriber_partial_failure"
 
 

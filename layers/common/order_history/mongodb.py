@@ -86,9 +86,9 @@ class OrderHistoryView:
         self._orders: Collection[Document] = database["orders"]
         self._has_indexes = False
 
-    def ensure_indexes(self) -> None:
-        """The indexes that the queries need are there. Asks the database once per view object."""
-        if not self._has_indexes:
+    def ensure_indexes(self, *, once: bool = True) -> None:
+        """The indexes that the queries need are there. Asks the database once per view object, unless told to ask again."""
+        if not (self._has_indexes and once):
             self._orders.create_index("customerKey")
             self._orders.create_index("stateKey")
             self._has_indexes = True
@@ -183,6 +183,22 @@ class OrderHistoryView:
         if excess := ids[:-RECENT_ORDERS]:
             gone = {f"orders.{order_id}": "" for order_id in excess}
             self._customers.update_one({"_id": customer_id}, {"$unset": gone})
+
+    # What rebuilding it takes
+
+    def drop(self) -> None:
+        """The view is as if it had heard of nothing. What is projected meanwhile may be in it, or not."""
+        database = self._customers.database
+        for name in database.list_collection_names():
+            database.drop_collection(
+                name
+            )  # not the database, which takes more than a writer's rights
+        self.ensure_indexes(once=False)
+
+    @property
+    def rebuilding(self) -> Collection[Document]:
+        """How far a rebuild has come (order_history/rebuild.py). In the view, so that it is lost with it."""
+        return self._customers.database["rebuilding"]
 
     # What the API asks
 
