@@ -12,7 +12,7 @@ export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo dlq redrive test check format audit chaos openapi fuzz asyncapi bench costs load-test lock clean
+.PHONY: help install run up down url logs reset deploy-local demo dlq redrive trace stuck resume rebuild-history test check format audit chaos openapi fuzz asyncapi bench bench-rebuild costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -52,12 +52,26 @@ demo: install ## Walk through the saga by HTTP, each request and response printe
 
 # --- Operating it ----------------------------------------------------------------------------------------------------
 
+# Each of the stack on TARGET (embedded, localstack, aws); what they are given, they take from the environment.
+
 dlq: install ## Show what the dead-letter queues hold, and why
-	@$(BIN)/python -m infra.dead_letters list
+	@$(BIN)/python -m infra.operate dlq
 
 redrive: install ## Send dead letters back to where they came from: QUEUE=orders-subscriber
 	@$(if $(QUEUE),,$(error QUEUE is needed: make redrive QUEUE=orders-subscriber; `make dlq` lists them))
-	@$(BIN)/python -m infra.dead_letters redrive $(QUEUE)
+	@$(BIN)/python -m infra.operate redrive
+
+trace: install ## Show a saga as a timeline: ORDER=<id> or CORRELATION=<id>
+	@$(BIN)/python -m infra.operate trace
+
+stuck: install ## Show orders that are PENDING for longer than OLDER_THAN=60 seconds, and why
+	@$(BIN)/python -m infra.operate stuck
+
+resume: install ## Publish the last event of their sagas once more; or of one: ORDER=<id>
+	@$(BIN)/python -m infra.operate resume
+
+rebuild-history: install ## Make the order history view anew while the system runs; DROP=1 empties it first
+	@$(BIN)/python -m infra.operate rebuild-history
 
 # --- On LocalStack, in containers ------------------------------------------------------------------------------------
 
@@ -123,6 +137,9 @@ asyncapi: install ## Write docs/asyncapi.json anew, from the events' schemas and
 
 bench: install ## Measure the time from request to final state
 	@$(BIN)/python -m tests.benchmarks.bench
+
+bench-rebuild: install ## Measure how fast the view is rebuilt: EVENTS=1000,10000,100000
+	@PYTHONPATH=layers/common $(BIN)/python -m tests.benchmarks.rebuild
 
 costs: install ## Calculate what it costs on AWS, idle and per million orders
 	@$(BIN)/python -m tests.benchmarks.costs

@@ -11,8 +11,8 @@ from typing import Any
 
 from infra.api_client import wait_until
 from infra.build import PROJECT
-from infra.dead_letters.queues import SUFFIX
 from infra.deployed_stack import STACK_NAME
+from infra.operate.dead_letters.queues import SUFFIX
 from tests.chaos.aws_faults import SpoiledEvents, answered_with
 from tests.chaos.aws_proxy import Fault
 from tests.chaos.outbox import writes
@@ -84,7 +84,7 @@ def given_up_then_redriven(system: System, _size: Size) -> Outcome:
 
 def redrive(system: System, queue: str) -> list[str]:
     """What `make redrive QUEUE=…` had to complain of."""
-    command = [sys.executable, "-m", "infra.dead_letters", "redrive", queue]
+    command = [sys.executable, "-m", "infra.operate", "redrive", queue]
     endpoint = ["--endpoint-url", system.stack.aws_endpoint_url]
     done = subprocess.run(
         [*command, *endpoint], cwd=PROJECT, capture_output=True, text=True, check=False

@@ -14,11 +14,11 @@ from pymongo import MongoClient
 
 from infra.api_client import ApiClient
 from infra.audit import queue_depths
-from infra.dead_letters.queues import SUFFIX, DeadLetterQueues
 from infra.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
 from infra.embedded.emulators import mongodb_uri
 from infra.embedded.processes import free_port
 from infra.embedded.stack import EmbeddedStack, Step
+from infra.operate.dead_letters.queues import SUFFIX, DeadLetterQueues
 from tests.chaos.aws_proxy import AwsProxy
 from tests.chaos.clients import Clients
 from tests.chaos.event_loop import EventLoop

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.dead_letters.letter import DeadLetter
-from infra.dead_letters.relay import Relay, RelayError
 from infra.deployed_stack import STACK_NAME
+from infra.operate.dead_letters.letter import DeadLetter
+from infra.operate.relay import Relay, RelayError
+from infra.operate.target import OperateError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,7 +28,7 @@ HIDDEN_SECONDS = 120
 LONG_POLL_SECONDS = 1
 
 
-class UnknownQueueError(Exception):
+class UnknownQueueError(OperateError):
     """No queue is meant, or more than one; the text is for the user."""
 
 
@@ -68,6 +70,17 @@ class DeadLetterQueues:
         for letter in letters:
             self._put_back(name, letter)
         return letters
+
+    def all_letters(self, limit: int) -> list[tuple[str, DeadLetter]]:
+        """Up to `limit` letters of each queue, each with its queue's name."""
+        names = self.names()
+        with ThreadPoolExecutor(len(names) or 1) as threads:  # an empty queue takes a second, too
+            found = threads.map(lambda name: self.letters(name, limit), names)
+            return [
+                (name, letter)
+                for name, letters in zip(names, found, strict=True)
+                for letter in letters
+            ]
 
     def redrive(self, name: str, limit: int) -> Iterator[tuple[DeadLetter, str | None]]:
         """Each of up to `limit` letters that are in the queue now, after it was sent back and deleted.

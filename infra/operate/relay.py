@@ -1,4 +1,4 @@
-"""An outbox's relay, told to publish once more what it, or Lambda, has put aside."""
+"""An outbox's relay, told to publish something once more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from infra.dead_letters.letter import DeadLetter, Json
+from infra.operate.dead_letters.letter import DeadLetter, Json
+from infra.operate.target import OperateError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -19,7 +20,7 @@ TOLERANCE = timedelta(seconds=60)
 RECORDS_PER_INVOCATION = 10
 
 
-class RelayError(Exception):
+class RelayError(OperateError):
     """A letter's events are not on the bus."""
 
 
@@ -53,7 +54,16 @@ class Relay:
 
         Raises: RelayError if it has failed, or if the letter is not about records.
         """
-        records = list(self._records(letter.body))
+        self._publish(list(self._records(letter.body)))
+
+    def publish_item(self, item: Any) -> None:
+        """The event in an item of the outbox is on the bus, once more.
+
+        Raises: RelayError if the relay has failed.
+        """
+        self._publish([_record(item)])
+
+    def _publish(self, records: list[Json]) -> None:
         for start in range(0, len(records), RECORDS_PER_INVOCATION):
             payload = json.dumps({"Records": records[start : start + RECORDS_PER_INVOCATION]})
             answer = self.functions.invoke(FunctionName=self.function, Payload=payload)
