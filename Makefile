@@ -12,7 +12,8 @@ export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo dlq redrive trace stuck resume rebuild-history test check format audit chaos openapi fuzz asyncapi bench bench-rebuild costs load-test lock clean
+.PHONY: help install run up down url logs reset deploy-local demo dlq redrive trace stuck resume rebuild-history
+.PHONY: test check format audit chaos openapi fuzz asyncapi tour docs bench bench-rebuild costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -134,6 +135,12 @@ openapi: install ## Write docs/openapi.json anew, from the handlers
 
 asyncapi: install ## Write docs/asyncapi.json anew, from the events' schemas and the template
 	@$(BIN)/python -m infra.asyncapi
+
+tour: install ## Write the guided tour anew (docs/tour.md, .tours/), with the lines as they are now
+	@$(BIN)/python -m infra.tour
+
+docs: openapi asyncapi tour ## Write docs/ anew, from the code: these three, a page per service, an index
+	@PYTHONPATH=layers/common $(BIN)/python -m infra.canvas
 
 bench: install ## Measure the time from request to final state
 	@$(BIN)/python -m tests.benchmarks.bench
