@@ -77,7 +77,7 @@ def _unnoticed(stack: EmbeddedStack) -> list[str]:
         found.append("the runner has not noticed that the emulator ended")
     try:
         httpx.get(f"{stack.base_url}/customers", trust_env=False)
-    except httpx.ConnectError:
+    except httpx.TransportError:  # refused, or cut off by the end itself
         return found
     return [*found, "the API answers, and the emulator has ended"]
 
