@@ -111,7 +111,7 @@ check: install ## Check format, lint (and security), types, imports and the temp
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	PYTHONPATH=layers/common $(BIN)/lint-imports
-	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml infra/monitoring.yaml tests/benchmarks/bare/template.yaml
+	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml infra/monitoring.yaml tests/benchmarks/bare/template.yaml tests/benchmarks/peers/*/template.yaml
 	$(BIN)/sam validate --lint --region us-east-1
 
 # Asks the package index for each package's known vulnerabilities; a mirror that cannot tell is an error, not a pass.
@@ -142,8 +142,8 @@ tour: install ## Write the guided tour anew (docs/tour.md, .tours/), with the li
 docs: openapi asyncapi tour ## Write docs/ anew, from the code: these three, a page per service, an index
 	@PYTHONPATH=layers/common $(BIN)/python -m infra.canvas
 
-bench: install ## Measure the time from request to final state
-	@$(BIN)/python -m tests.benchmarks.bench
+bench: install ## Measure speed, calls, money, growth, beside others; SHORT=1: counts and growth only, ONLY=part
+	@PYTHONPATH=layers/common $(BIN)/python -m tests.benchmarks.bench $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
 
 bench-rebuild: install ## Measure how fast the view is rebuilt: EVENTS=1000,10000,100000
 	@PYTHONPATH=layers/common $(BIN)/python -m tests.benchmarks.rebuild

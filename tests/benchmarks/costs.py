@@ -1,13 +1,15 @@
 """`make costs`: what the system costs on AWS, idle and per million approved orders. A calculation, not a bill.
 
-The counts follow from the code, for an order that is created over HTTP and approved, at a rate so low that
-nothing is batched: the dearest case. MongoDB, data transfer and free tiers are left out.
+The counts below follow from the code, for an order that is created over HTTP and approved, at a rate so low that
+nothing is batched: the dearest case. `make bench` holds them against what it counts, and calculates the peers' costs
+from their counts. MongoDB, data transfer, storage and free tiers are left out.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,10 +17,10 @@ from rich.table import Table
 
 PRICES = json.loads((Path(__file__).parent / "prices.json").read_text())
 
-MEMORY_GB = 0.5
-MILLISECONDS_PER_INVOCATION = 20
-LOG_BYTES_PER_INVOCATION = 900
-"""One structured line, and Lambda's own START, END and REPORT."""
+MEMORY_MB = 512
+FULL_CPU_MB = 1769
+"""With so much memory a function has one processor, with less its share.
+Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 SECONDS_PER_MONTH = 730 * 3600
 POLLERS_PER_QUEUE, LONG_POLL_SECONDS = 5, 20
 """Of an idle queue. Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
@@ -26,74 +28,208 @@ QUEUES_WITH_SUBSCRIBERS = 3
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What one order takes, on average."""
+
+    api_requests: float
+    invocations: float
+    lambda_seconds: float
+    """All invocations together."""
+    write_units: float
+    read_units: float
+    events: float
+    sqs_requests: float
+    state_changes: float
+    log_bytes: float
+    memory_mb: float = MEMORY_MB
+    architecture: str = "arm64"
+    http_api: bool = False
+
+
+@dataclass(frozen=True)
 class Line:
-    """So many units at a price, and why so many."""
+    """So many units at a price."""
 
     service: str
     units: float
     price: str
-    why: str
 
     @property
     def usd(self) -> float:
         return self.units * float(PRICES["usd"][self.price])
 
 
-INVOCATIONS = 9  # API; relay of 3 events; subscribers of 2; projection of 3
-PER_ORDER = [
-    Line("API Gateway", 1, "api_gateway_rest_request", "POST /orders"),
-    Line("Lambda", INVOCATIONS, "lambda_request", "API, 3 x relay, 2 x subscriber, 3 x projection"),
-    Line(
-        "Lambda",
-        INVOCATIONS * MEMORY_GB * MILLISECONDS_PER_INVOCATION / 1000,
-        "lambda_gb_second_arm64",
-        f"each {MILLISECONDS_PER_INVOCATION} ms with {MEMORY_GB} GB",
-    ),
-    Line(
-        "DynamoDB",
-        14,
-        "dynamodb_write_unit",
-        "transactions of 2, 3 and 2 items below 1 KB, each item twice the units",
-    ),
-    Line("DynamoDB", 3, "dynamodb_read_unit", "customer, reservation, order; consistent"),
-    Line(
-        "EventBridge", 3, "eventbridge_event", "OrderCreated, CustomerCreditReserved, OrderApproved"
-    ),
-    Line("SQS", 15, "sqs_request", "5 messages, each sent, received and deleted"),
-    Line(
-        "CloudWatch Logs",
-        INVOCATIONS * LOG_BYTES_PER_INVOCATION / 1e9,
-        "cloudwatch_logs_gb",
-        f"{LOG_BYTES_PER_INVOCATION} bytes per invocation",
-    ),
-]
-IDLE_MONTH = [
-    Line(
-        "SQS",
-        QUEUES_WITH_SUBSCRIBERS * POLLERS_PER_QUEUE * SECONDS_PER_MONTH / LONG_POLL_SECONDS,
-        "sqs_request",
-        f"{POLLERS_PER_QUEUE} long polls at a time on each of {QUEUES_WITH_SUBSCRIBERS} queues",
-    )
-]
+OURS = Usage(
+    api_requests=1,
+    invocations=9,  # API, 3 x relay, 2 x subscriber, 3 x projection
+    lambda_seconds=9 * 0.020,
+    write_units=14,  # transactions of 2, 3 and 2 items below 1 KB, each item twice the units
+    read_units=3,  # customer, reservation, order; consistent
+    events=3,  # OrderCreated, CustomerCreditReserved, OrderApproved
+    sqs_requests=15,  # 5 messages, each sent, received and deleted
+    state_changes=0,
+    log_bytes=9 * 900,  # a structured line, and Lambda's own START, END and REPORT
+)
+
+
+def lines(usage: Usage) -> list[Line]:
+    """The bill of one order."""
+    gb_seconds = usage.lambda_seconds * usage.memory_mb / 1024
+    api = "api_gateway_http_request" if usage.http_api else "api_gateway_rest_request"
+    return [
+        Line("API Gateway", usage.api_requests, api),
+        Line("Lambda", usage.invocations, "lambda_request"),
+        Line("Lambda", gb_seconds, f"lambda_gb_second_{usage.architecture}"),
+        Line("DynamoDB", usage.write_units, "dynamodb_write_unit"),
+        Line("DynamoDB", usage.read_units, "dynamodb_read_unit"),
+        Line("EventBridge", usage.events, "eventbridge_event"),
+        Line("SQS", usage.sqs_requests, "sqs_request"),
+        Line("Step Functions", usage.state_changes, "step_functions_state_transition"),
+        Line("CloudWatch Logs", usage.log_bytes / 1e9, "cloudwatch_logs_gb"),
+    ]
+
+
+def usd_per_million(usage: Usage) -> float:
+    return sum(line.usd for line in lines(usage)) * 1e6
+
+
+def shares(usage: Usage) -> dict[str, float]:
+    """Dollars per million orders by service; those that cost nothing are left out."""
+    found: dict[str, float] = {}
+    for line in lines(usage):
+        if line.usd:
+            found[line.service] = found.get(line.service, 0.0) + line.usd * 1e6
+    return found
+
+
+def seconds_at(memory_mb: float, cpu_seconds: float, waiting_seconds: float) -> float:
+    """How long something runs that computes so long on a whole processor, and waits so long for others."""
+    return cpu_seconds * max(1.0, FULL_CPU_MB / memory_mb) + waiting_seconds
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A choice that was made, or could be: what an order would take otherwise."""
+
+    title: str
+    is_made: bool
+    other: Usage
+
+    def usd_saved(self, usage: Usage) -> float:
+        """Per million orders, by the choice; for one not made, what it would save."""
+        difference = usd_per_million(self.other) - usd_per_million(usage)
+        return difference if self.is_made else -difference
+
+
+LAMBDA_PLATFORM_LOG_BYTES = 420
+"""START, END and REPORT of one invocation."""
+
+
+def choices(alone: Usage, batched: Usage) -> Sequence[Choice]:
+    """What was chosen, held against its alternative. `alone`: one order at a time; `batched`: under load."""
+    return [
+        Choice(
+            "arm64, not x86_64",
+            is_made=True,
+            other=replace(alone, architecture="x86_64"),
+        ),
+        Choice(
+            "512 MB, not 1,769 MB (a whole processor)",
+            is_made=True,
+            other=replace(
+                alone,
+                memory_mb=FULL_CPU_MB,
+                lambda_seconds=alone.lambda_seconds,  # at best: the emulator gave a whole processor
+            ),
+        ),
+        Choice(
+            "the outbox is the inbox: no marker written and read for each of 2 messages",
+            is_made=True,
+            other=replace(
+                alone,
+                write_units=alone.write_units + 2 * 2,
+                read_units=alone.read_units + 2 * 1,
+            ),
+        ),
+        Choice(
+            "subscribers filtered at the bus: Customers and Orders are sent 1 event of 3 each, not all",
+            is_made=True,
+            other=replace(
+                alone,
+                invocations=alone.invocations + 4,
+                sqs_requests=alone.sqs_requests + 4 * 3,
+                log_bytes=alone.log_bytes + 4 * 900,
+                lambda_seconds=alone.lambda_seconds + 4 * 0.002,
+            ),
+        ),
+        Choice(
+            "two items of a customer read in one call, from one table: no third read for the credit",
+            is_made=True,
+            other=replace(alone, read_units=alone.read_units + 1),
+        ),
+        Choice(
+            "batches of up to 100 records and 10 messages, under load",
+            is_made=True,
+            other=replace(
+                batched,
+                invocations=alone.invocations,
+                lambda_seconds=alone.lambda_seconds,
+                sqs_requests=alone.sqs_requests,
+                log_bytes=alone.log_bytes,
+            ),
+        ),
+        Choice(
+            "an HTTP API, not a REST API",
+            is_made=False,
+            other=replace(alone, http_api=True),
+        ),
+        Choice(
+            "no START, END and REPORT in the logs (JSON format, system level WARN)",
+            is_made=False,
+            other=replace(
+                alone, log_bytes=alone.log_bytes - alone.invocations * LAMBDA_PLATFORM_LOG_BYTES
+            ),
+        ),
+        Choice(
+            "no log line but for failures",
+            is_made=False,
+            other=replace(alone, log_bytes=alone.invocations * LAMBDA_PLATFORM_LOG_BYTES),
+        ),
+        Choice(
+            "the event inside the aggregate's item, whose stream is relayed: no transaction, no outbox log",
+            is_made=False,
+            other=replace(alone, write_units=1 + 4 + 1),
+        ),
+        Choice(
+            "the view fed by one event per order, not three: no PENDING orders in it, credit late",
+            is_made=False,
+            other=replace(
+                alone,
+                invocations=alone.invocations - 2,
+                sqs_requests=alone.sqs_requests - 2 * 3,
+                log_bytes=alone.log_bytes - 2 * 900,
+                lambda_seconds=alone.lambda_seconds * (1 - 2 / 9),
+            ),
+        ),
+    ]
+
+
+def idle_usd_per_month() -> float:
+    polls = QUEUES_WITH_SUBSCRIBERS * POLLERS_PER_QUEUE * SECONDS_PER_MONTH / LONG_POLL_SECONDS
+    return Line("SQS", polls, "sqs_request").usd
 
 
 def main() -> None:
-    table = Table(
-        "service",
-        "units",
-        "USD",
-        "why",
-        title=f"One million approved orders, {PRICES['region']}, prices of {PRICES['date']}",
-        title_justify="left",
-    )
-    for line in PER_ORDER:
-        table.add_row(line.service, f"{line.units:g} M", f"{line.usd * 1e6:.2f}", line.why)
-    table.add_row("[b]all", "", f"[b]{sum(line.usd for line in PER_ORDER) * 1e6:.2f}", "")
+    title = f"One million approved orders, {PRICES['region']}, prices of {PRICES['date']}"
+    table = Table("service", "units", "USD", title=title, title_justify="left")
+    for line in lines(OURS):
+        table.add_row(line.service, f"{line.units:g} M {line.price}", f"{line.usd * 1e6:.2f}")
+    table.add_row("[b]all", "", f"[b]{usd_per_million(OURS):.2f}")
     console = Console()
     console.print(table)
-    idle = sum(line.usd for line in IDLE_MONTH)
     console.print(
-        f"Idle, per month: {idle:.2f} USD ({IDLE_MONTH[0].service}: {IDLE_MONTH[0].why})."
+        f"Idle, per month: {idle_usd_per_month():.2f} USD (SQS: {POLLERS_PER_QUEUE} long polls at a time "
+        f"on each of {QUEUES_WITH_SUBSCRIBERS} queues)."
     )
 
 

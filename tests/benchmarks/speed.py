@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from tests.benchmarks.systems import Design, System, Systems
 
@@ -32,13 +32,17 @@ class Sizes:
 NORMAL = Sizes(rounds=2, idle_orders=60, burst_orders=160, full_orders=100, half_orders=60)
 
 
+def _lists() -> dict[str, list[float]]:
+    return {"idle": [], "half": [], "full": []}
+
+
 @dataclass
 class Speed:
     """Seconds of each order: one at a time; with as many as clients at a time; at half of our throughput."""
 
     post: list[float] = field(default_factory=list)
-    approved: dict[str, list[float]] = field(default_factory=lambda: _lists())
-    visible: dict[str, list[float]] = field(default_factory=lambda: _lists())
+    approved: dict[str, list[float]] = field(default_factory=_lists)
+    visible: dict[str, list[float]] = field(default_factory=_lists)
     accepted_per_second: list[float] = field(default_factory=list)
     decided_per_second: list[float] = field(default_factory=list)
 
@@ -51,10 +55,6 @@ class Speed:
         return sum(self.decided_per_second) / len(self.decided_per_second)
 
 
-def _lists() -> dict[str, list[float]]:
-    return {"idle": [], "half": [], "full": []}
-
-
 def measure(
     systems: Systems, designs: Sequence[Design], sizes: Sizes, show: Callable[[str], None]
 ) -> dict[str, Speed]:
@@ -63,8 +63,8 @@ def measure(
     speeds = {system.design.name: Speed() for system in running}
     for system in running:
         show(f"warming up: {system.design.title}")
-        ids = _at_once(system, WARM_UP_ORDERS)
-        _wait_until_all(system.visible, ids)
+        ids = at_once(system, WARM_UP_ORDERS)
+        wait_until_all(system.visible, ids)
     # Turns go forth and back, so that nobody always comes after the same neighbour.
     turns = [running if turn % 2 == 0 else running[::-1] for turn in range(sizes.rounds)]
     for turn in turns:
@@ -92,20 +92,20 @@ def one_at_a_time(system: System, orders: int, speed: Speed) -> None:
         started = time.perf_counter()
         order_id = system.create_order(number)
         speed.post.append(time.perf_counter() - started)
-        _wait_until_all(system.decided, [order_id], POLL_SECONDS)
+        wait_until_all(system.decided, [order_id], POLL_SECONDS)
         speed.approved["idle"].append(time.perf_counter() - started)
-        _wait_until_all(system.visible, [order_id], POLL_SECONDS)
+        wait_until_all(system.visible, [order_id], POLL_SECONDS)
         speed.visible["idle"].append(time.perf_counter() - started)
 
 
 def burst(system: System, orders: int, speed: Speed) -> None:
     """All clients send orders as fast as they are accepted; then all orders are decided."""
     started = time.perf_counter()
-    ids = _at_once(system, orders)
+    ids = at_once(system, orders)
     speed.accepted_per_second.append(orders / (time.perf_counter() - started))
-    _wait_until_all(system.decided, ids, 0.05)
+    wait_until_all(system.decided, ids, 0.05)
     speed.decided_per_second.append(orders / (time.perf_counter() - started))
-    _wait_until_all(system.visible, ids, 0.05)
+    wait_until_all(system.visible, ids, 0.05)
 
 
 def waiting_clients(system: System, orders: int, speed: Speed) -> None:
@@ -133,12 +133,12 @@ def at_rate(system: System, orders: int, per_second: float, speed: Speed) -> Non
         watch.note(speed, "half")
 
 
-def _at_once(system: System, orders: int) -> list[Any]:
+def at_once(system: System, orders: int) -> list[Any]:
     with ThreadPoolExecutor(CLIENTS) as pool:
         return list(pool.map(system.create_order, range(orders)))
 
 
-def _wait_until_all(
+def wait_until_all(
     look: Callable[[Sequence[Any]], set[Any]], ids: Sequence[Any], pause: float = 0.05
 ) -> None:
     """Raises: TimeoutError."""
@@ -196,7 +196,7 @@ class Watch:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

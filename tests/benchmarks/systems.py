@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pymongo import MongoClient
 
@@ -49,9 +49,7 @@ class Design:
 
 
 OURS = Design("ours", "Customers and Orders", PROJECT, key_type="N", view="order_history")
-BARE = Design(
-    "bare", "bare pipeline", HERE / "bare", customer_amount=None, state=None, view="bare"
-)
+BARE = Design("bare", "bare pipeline", HERE / "bare", customer_amount=None, state=None, view="bare")
 ORCHESTRATED = Design("orchestrated", "Step Functions saga", HERE / "peers/orchestrated")
 DUAL_WRITE = Design("dual_write", "dual write, no outbox", HERE / "peers/dual_write")
 INBOX = Design("inbox", "inbox table", HERE / "peers/inbox")
@@ -154,15 +152,18 @@ class System:
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
-        return self.client("dynamodb")
+        client: DynamoDBClient = self.client("dynamodb")
+        return client
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
-        return self.client("logs")
+        client: CloudWatchLogsClient = self.client("logs")
+        return client
 
     @cached_property
     def functions(self) -> LambdaClient:
-        return self.client("lambda")
+        client: LambdaClient = self.client("lambda")
+        return client
 
     def client(self, service: Any) -> Any:
         """A client of the emulator's, as root."""
@@ -196,7 +197,7 @@ class Systems:
         self._running: dict[str, System] = {}
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Systems:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

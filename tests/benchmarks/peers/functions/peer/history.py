@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import Any
 
 from pymongo import MongoClient
@@ -18,10 +19,8 @@ def project(batch: dict[str, Any], _context: Any) -> None:
         order = json.loads(record["body"])["detail"]
         state = order.get("state")
         if state == "PENDING":  # must not go back behind a decision that came first
-            try:
+            with suppress(DuplicateKeyError):
                 database["orders"].insert_one({"_id": order["orderId"], **order})
-            except DuplicateKeyError:
-                pass
         elif state:
             key = {"_id": order["orderId"]}
             database["orders"].update_one(key, {"$set": order}, upsert=True)

@@ -12,11 +12,12 @@ import uuid
 from typing import Any
 
 import boto3
-from api import InvalidRequestError, answer, order_item, parse_order
-from credit import decision, failed, reservation
 
-dynamodb = boto3.client("dynamodb")
-events = boto3.client("events")
+from .api import InvalidRequestError, answer, order_item, parse_order
+from .credit import decision, failed, reservation
+
+dynamodb: Any = boto3.client("dynamodb")
+events: Any = boto3.client("events")
 
 
 def _outbox(source: str, event_type: str, order: dict[str, Any]) -> Any:

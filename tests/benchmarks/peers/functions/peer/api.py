@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 
-dynamodb = boto3.client("dynamodb")
+dynamodb: Any = boto3.client("dynamodb")
 
 Item = dict[str, Any]
 

@@ -7,9 +7,10 @@ import os
 from typing import Any
 
 import boto3
-from api import InvalidRequestError, answer, parse_order
 
-states = boto3.client("stepfunctions")
+from .api import InvalidRequestError, answer, parse_order
+
+states: Any = boto3.client("stepfunctions")
 
 
 def create_order(event: dict[str, Any], _context: Any) -> dict[str, Any]:

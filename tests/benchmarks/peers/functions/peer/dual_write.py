@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import Any
 
 import boto3
-from api import InvalidRequestError, answer, order_item, parse_order
-from credit import decision, failed, reservation
 
-dynamodb = boto3.client("dynamodb")
-events = boto3.client("events")
+from .api import InvalidRequestError, answer, order_item, parse_order
+from .credit import decision, failed, reservation
+
+dynamodb: Any = boto3.client("dynamodb")
+events: Any = boto3.client("events")
 
 
 def _publish(source: str, event_type: str, detail: dict[str, Any]) -> None:
@@ -67,9 +69,8 @@ def orders(batch: dict[str, Any], _context: Any) -> None:
         message = json.loads(record["body"])
         order = message["detail"]
         state = "APPROVED" if message["detail-type"] == "CreditReserved" else "REJECTED"
-        try:
+        # Else it was decided by an earlier delivery, which may not have come as far as the event.
+        with suppress(dynamodb.exceptions.ConditionalCheckFailedException):
             dynamodb.update_item(**decision(order["orderId"], state))
-        except dynamodb.exceptions.ConditionalCheckFailedException:
-            pass  # decided by an earlier delivery
         _publish("orders", f"Order{state.capitalize()}", {**order, "state": state})
         print(json.dumps({"message": "event handled", "order_id": order["orderId"]}))

@@ -1,0 +1,1 @@
+"""The functions of the peers: one package, for all of their templates."""

@@ -1,0 +1,90 @@
+"""As much of AWS as a function needs to do its work, answered at once: what is measured is then the function."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from infra.embedded.processes import LOCALHOST
+
+CUSTOMER = {
+    "itemType": {"S": "Customer"},
+    "name": {"S": "Jane Doe"},
+    "creditLimitCents": {"N": "10000000000000"},
+    "reservedCreditCents": {"N": "0"},
+    "version": {"N": "1"},
+}
+ORDER = {
+    "itemType": {"S": "Order"},
+    "customerId": {"N": "237957120000291"},
+    "orderTotalCents": {"N": "400"},
+    "state": {"S": "PENDING"},
+    "createdAt": {"S": "2026-11-04T09:30:10.000Z"},
+    "version": {"N": "1"},
+}
+
+
+def answer(operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    """There is each customer, with all their credit, each order, PENDING, and no reservation."""
+    match operation:
+        case "GetItem":
+            return {"Item": {**request["Key"], **ORDER}}
+        case "BatchGetItem":
+            return {
+                "Responses": {
+                    table: [
+                        {**key, "listedCustomerId": key["customerId"], **CUSTOMER}
+                        for key in wanted["Keys"]
+                        if key["sk"]["S"] == "CUSTOMER"
+                    ]
+                    for table, wanted in request["RequestItems"].items()
+                },
+                "UnprocessedKeys": {},
+            }
+        case "PutEvents":
+            taken = [{"EventId": "event"}] * len(request["Entries"])
+            return {"FailedEntryCount": 0, "Entries": taken}
+    return {}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        content = json.dumps(answer(operation, json.loads(body))).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing is logged."""
+
+
+class StubOfAws(ThreadingHTTPServer):
+    daemon_threads = True
+
+    @classmethod
+    @contextmanager
+    def running(cls) -> Iterator[StubOfAws]:
+        self = cls((LOCALHOST, 0), _Handler)
+        thread = threading.Thread(target=self.serve_forever, name="stub of AWS")
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            thread.join()
+            self.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOCALHOST}:{self.server_address[1]}"
