@@ -47,6 +47,8 @@ ORCHESTRATION_WAITS_SECONDS = 0.15
 """MiniStack sleeps so long before it starts an execution, for no reason that AWS has: taken off again."""
 FLAT = 0.1
 """What a figure may grow by, from the smallest customer to any other: a tenth."""
+STRAGGLERS = 0.08
+"""What a count may be off by: two events may be handled in one batch, or one of the order before be counted."""
 WAIT_PER_CALL_SECONDS = 0.010
 """Assumed of an AWS service that answers a function on AWS, for what a function waits."""
 
@@ -257,21 +259,20 @@ def usage_of(counted: Counted) -> Usage:
 
 
 def _check_counts(run: Run, counted: Counted) -> None:
-    expected = costs.OURS
-    found = usage_of(counted)
-    for what, title in (
-        ("write_units", "write request units"),
-        ("read_units", "read request units"),
-        ("events", "events"),
-        ("sqs_requests", "SQS requests"),
-        ("invocations", "invocations"),
+    expected, found = costs.OURS, usage_of(counted)
+    for what, title, tolerance in (
+        ("write_units", "Write request units", 0.0),
+        ("read_units", "Read request units", 0.0),
+        ("events", "Events", 0.0),
+        ("sqs_requests", "SQS requests", STRAGGLERS),
+        ("invocations", "Invocations", STRAGGLERS),
     ):
         wanted, seen = getattr(expected, what), getattr(found, what)
         run.report.add(
-            f"3. {title.capitalize()} of one approved order, nothing batched",
-            f"at most {wanted:g}, as the cost model says",
+            f"3. {title} of one approved order, nothing batched",
+            f"{wanted:g}, as the cost model says",
             f"{seen:g}",
-            seen <= wanted,
+            abs(seen - wanted) <= wanted * tolerance,
             is_guard=True,
         )
 

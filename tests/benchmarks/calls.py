@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,16 +21,14 @@ from typing import Any
 
 import httpx
 
-from infra.deployed_stack import STACK_NAME
 from tests.benchmarks.speed import wait_until_all
 from tests.benchmarks.systems import System
 from tests.chaos.aws_proxy import AwsProxy, Upstream
 from tests.chaos.event_loop import EventLoop
 from tests.chaos.http import Request, Response
-from tests.chaos.workers import Workers
 
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
-QUIET_SECONDS = 1.0
+QUIET_SECONDS = 2.0
 WARM_UP_ORDERS = 3
 REPORT = re.compile(r"^REPORT .*\bDuration: ([\d.]+) ms")
 Item = dict[str, Any]
@@ -96,7 +97,7 @@ class CountingProxy(AwsProxy):
 
 @contextmanager
 def seen_through(system: System, loop: EventLoop) -> Iterator[CountingProxy]:
-    """The system's functions reach AWS by the proxy, from inside the block on."""
+    """The system's functions reach AWS by the proxy, from inside the block on, all of them."""
     proxy = CountingProxy(loop, system.stack.deployment.port)
     for name in system.physical_ids("AWS::Lambda::Function").values():
         configuration = system.functions.get_function_configuration(FunctionName=name)
@@ -105,10 +106,28 @@ def seen_through(system: System, loop: EventLoop) -> Iterator[CountingProxy]:
             FunctionName=name,
             Environment={"Variables": {**variables, "AWS_ENDPOINT_URL": proxy.url}},
         )
-        # The emulator keeps what is warm, with the environment that it was started with.
-        Workers(system.directory).kill(name.removeprefix(f"{STACK_NAME}-"))
+    # The emulator keeps what is warm, and what is just starting, with the environment that it was started with.
     warm_up(system)
+    while _kill_workers_that_know(system, system.stack.aws_endpoint_url):
+        warm_up(system)
     yield proxy
+
+
+def _kill_workers_that_know(system: System, endpoint_url: str) -> int:
+    """No process of a function's has the endpoint in its environment; returns how many had."""
+    listed = subprocess.run(
+        ["ps", "-A", "eww", "-o", "pid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    directory, variable = f"{system.directory.resolve()}/", f" AWS_ENDPOINT_URL={endpoint_url} "
+    pids = [
+        int(line.split(maxsplit=1)[0])
+        for line in listed.splitlines()
+        if directory in line and "/_worker.py" in line and variable in line
+    ]
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(pid, signal.SIGKILL)
+    return len(pids)
 
 
 def warm_up(system: System) -> None:

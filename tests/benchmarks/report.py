@@ -165,6 +165,8 @@ def plot(report: Report, file: Path) -> None:
         )
         growth.set_ylim(bottom=0)
         growth.legend()
+    for axis in (latency, throughput, money):
+        axis.margins(x=0.35)  # room for the legend
     figure.savefig(file, dpi=110, metadata={"Software": ""})
     plt.close(figure)
 
