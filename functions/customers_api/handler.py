@@ -13,7 +13,7 @@ import metrics
 from customers import service
 from customers.customer import Customer
 from customers.dynamodb import CustomerRepository
-from messaging.outbox import retry_on_conflict
+from messaging.conflicts import retry_on_conflict
 from rest_api import (
     CreditLimitRequest,
     IdempotencyKey,

@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 import metrics
-from messaging.outbox import retry_on_conflict
+from messaging.conflicts import retry_on_conflict
 from orders import service
 from orders.dynamodb import OrderRepository
 from orders.events import OrderState, RejectionReason

@@ -22,12 +22,8 @@ from customers.events import (
     CustomerEvent,
     CustomerValidationFailed,
 )
+from messaging.conflicts import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
 from messaging.domain_event import Cause
-from messaging.outbox import (
-    ConcurrentUpdateError,
-    EventAlreadyPublishedError,
-    retry_on_conflict,
-)
 from shared import identifiers
 from shared.errors import IdempotencyKeyReusedError
 from shared.money import ZERO, Money

@@ -19,8 +19,8 @@ from functions.order_history_projection import handler as projection
 from functions.orders_api import handler as orders_api
 from functions.orders_subscriber import handler as orders_subscriber
 from functions.outbox_relay import handler as relay
+from messaging.conflicts import ConcurrentUpdateError, retry_on_conflict
 from messaging.domain_event import Cause, parse_instant
-from messaging.outbox import ConcurrentUpdateError, retry_on_conflict
 from messaging.relay import EventsNotPublishedError, Relay
 from metrics import NAMESPACE, Metric
 from order_history.mongodb import OrderHistoryView

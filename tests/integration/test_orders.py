@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from messaging.conflicts import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
 from messaging.domain_event import Cause
-from messaging.outbox import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
 from orders import service
 from orders.dynamodb import OrderRepository
 from orders.events import (

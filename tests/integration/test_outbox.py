@@ -14,12 +14,8 @@ from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError
 
 from customers import service as customers_service
 from customers.dynamodb import CustomerRepository
+from messaging.conflicts import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
 from messaging.domain_event import Cause
-from messaging.outbox import (
-    ConcurrentUpdateError,
-    EventAlreadyPublishedError,
-    retry_on_conflict,
-)
 from orders import service as orders_service
 from orders.dynamodb import OrderRepository
 from shared.money import Money

@@ -19,11 +19,11 @@ from customers.events import (
     CustomerCreditReserved,
     CustomerEvent,
 )
+from messaging.conflicts import ConcurrentUpdateError
 from messaging.domain_event import Cause, DomainEventEnvelope
 from messaging.outbox import (
     CONNECT_TIMEOUT_SECONDS,
     READ_TIMEOUT_SECONDS,
-    ConcurrentUpdateError,
     ItemWrite,
     Outbox,
 )

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import tenacity
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.connection import Connection
 from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError
@@ -18,10 +17,9 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
-import metrics
 import tracing
+from messaging.conflicts import ConcurrentUpdateError, EventAlreadyPublishedError
 from messaging.domain_event import DomainEventEnvelope, format_instant
-from metrics import Metric
 
 CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3
@@ -37,14 +35,6 @@ _CONTENTION_CODES = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
 }
-
-
-class ConcurrentUpdateError(Exception):
-    """Somebody else was writing the same items; nothing was written. Load anew and try again."""
-
-
-class EventAlreadyPublishedError(Exception):
-    """The event's id is in the outbox: what it answers was handled before. Nothing was written."""
 
 
 class OutboxItem(Model):
@@ -182,23 +172,3 @@ def _code(error: PynamoDBException) -> str | None:
     response = getattr(error.cause, "response", None) or {}
     code: str | None = response.get("Error", {}).get("Code")
     return code
-
-
-R = TypeVar("R")
-
-
-def retry_on_conflict(command: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    """What `command(*args, **kwargs)` returns, tried anew (up to 20 times, within some 4 seconds) while others write.
-
-    Raises: ConcurrentUpdateError when they still do; a message is then left to its queue to bring again.
-    """
-    # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(ConcurrentUpdateError),
-        # A longer pause would let those who have just come win against those who have lost all along.
-        wait=tenacity.wait_random_exponential(multiplier=0.02, max=0.25),
-        stop=tenacity.stop_after_attempt(20) | tenacity.stop_after_delay(4),
-        before_sleep=lambda _: metrics.count(Metric.CONFLICTS_RETRIED),
-        reraise=True,
-    )
-    return retrying(command, *args, **kwargs)

@@ -19,9 +19,9 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 import metrics
 import tracing
 from messaging import log_keys
+from messaging.conflicts import EventAlreadyPublishedError, retry_on_conflict
 from messaging.dead_letters import DeadLetterQueue
 from messaging.domain_event import DomainEventEnvelope, EventDecoder, InvalidEventError
-from messaging.outbox import EventAlreadyPublishedError, retry_on_conflict
 from metrics import Metric
 
 logger = Logger(child=True)

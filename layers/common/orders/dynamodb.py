@@ -14,11 +14,11 @@ from pynamodb.attributes import (
 from pynamodb.models import Model
 
 import metrics
+from messaging.conflicts import ConcurrentUpdateError
 from messaging.domain_event import Cause, DomainEventEnvelope, format_instant, parse_instant
 from messaging.outbox import (
     CONNECT_TIMEOUT_SECONDS,
     READ_TIMEOUT_SECONDS,
-    ConcurrentUpdateError,
     ItemWrite,
     Outbox,
 )
