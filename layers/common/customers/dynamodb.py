@@ -90,7 +90,7 @@ class CustomerRepository:
 
     def __init__(self, table_name: str, outbox_table_name: str) -> None:
         CustomersItem.Meta.table_name = table_name
-        self._outbox = Outbox(outbox_table_name)
+        self._outbox = Outbox(outbox_table_name, CustomersItem)
 
     def find(self, customer_id: int, order_id: int | None = None) -> Customer | None:
         """The customer as last written, with the reservation of `order_id` if there is one."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.connection import Connection
-from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError
+from pynamodb.exceptions import PutError, PynamoDBException, TableError, TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
@@ -71,11 +71,20 @@ class ItemWrite:
 class Outbox:
     """The events published by one service."""
 
-    def __init__(self, table_name: str) -> None:
+    def __init__(self, table_name: str, *aggregate_models: type[Model]) -> None:
+        """`aggregate_models` are what the aggregates are read by: they share the outbox's client.
+
+        Each would make its own else, and a function's first invocation take longer by that.
+        """
         meta = type("Meta", (OutboxItem.Meta,), {"table_name": table_name})
         self._item_class: type[OutboxItem] = type("OutboxItem", (OutboxItem,), {"Meta": meta})
         self._not_published = OutboxItem.event_id.does_not_exist()
-        self._connection: Connection | None = None
+        self._connection = Connection(
+            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+            read_timeout_seconds=READ_TIMEOUT_SECONDS,
+        )
+        for model in (self._item_class, *aggregate_models):
+            _share(self._connection, model)
 
     def publish(self, envelope: DomainEventEnvelope) -> None:
         """The event is in the outbox; no aggregate changes with it.
@@ -109,7 +118,7 @@ class Outbox:
         )
         puts = [event, *puts]
         try:
-            with TransactWrite(connection=self._connect()) as transaction:
+            with TransactWrite(connection=self._connection) as transaction:
                 for write in deletes:
                     transaction.delete(write.item, condition=write.condition)
                 for write in puts:
@@ -120,14 +129,6 @@ class Outbox:
             if meaning is None:
                 raise
             raise meaning from error
-
-    def _connect(self) -> Connection:
-        if self._connection is None:
-            self._connection = Connection(
-                connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
-                read_timeout_seconds=READ_TIMEOUT_SECONDS,
-            )
-        return self._connection
 
     def _item(self, envelope: DomainEventEnvelope) -> OutboxItem:
         metadata = envelope.metadata
@@ -142,6 +143,16 @@ class Outbox:
             detail=envelope.to_detail(),
             trace_header=tracing.header(),
         )
+
+
+def _share(connection: Connection, model: type[Model]) -> None:
+    """The model's calls are made by the connection."""
+    of_table = model._get_connection()  # noqa: SLF001, PynamoDB has no other way to say it
+    try:
+        connection.get_meta_table(of_table.table_name)
+    except TableError:
+        connection.add_meta_table(of_table.connection.get_meta_table(of_table.table_name))
+    of_table.connection = connection
 
 
 def _translate(

@@ -69,7 +69,7 @@ class OrderRepository:
 
     def __init__(self, table_name: str, outbox_table_name: str) -> None:
         OrdersItem.Meta.table_name = table_name
-        self._outbox = Outbox(outbox_table_name)
+        self._outbox = Outbox(outbox_table_name, OrdersItem)
 
     def find(self, order_id: int) -> Order | None:
         """The order as last written."""
