@@ -1,4 +1,4 @@
-"""The last hop of the bare pipeline: one write to MongoDB per order, and the query for it."""
+"""The last hop of the bare pipeline: it hears of every event, and writes to MongoDB once per order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ collection = client.get_database("bare")["orders"]
 def project(batch: dict[str, Any], _context: Any) -> None:
     print("history", len(batch["Records"]))
     for record in batch["Records"]:
-        order_id = json.loads(record["body"])["detail"]["orderId"]
+        message = json.loads(record["body"])
+        if message["source"] != "decided":
+            continue
+        order_id = message["detail"]["orderId"]
         collection.update_one({"_id": order_id}, {"$set": {"state": "APPROVED"}}, upsert=True)
 
 
