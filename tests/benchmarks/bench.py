@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -169,6 +169,7 @@ def measure_losses(run: Run) -> None:
         run.show(f"killing the function that accepts orders: {design.title}")
         found = losses.under_kills(system, proxy, kills)
         rows.append([design.title, str(found.kills), str(found.lost)])
+        run.report.lost[design.name] = f"{found.lost} of {found.kills}"
         if design is OURS:
             run.report.add(
                 f"2. Orders lost when the function that accepts them is killed {kills} times",
@@ -593,6 +594,16 @@ def _check_simulation(run: Run, ours: speed.Speed) -> None:
         )
 
 
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Shows what is under way: on one line of a terminal, or a line each in a log."""
+    if not console.is_terminal:
+        yield console.print
+        return
+    with console.status("Starting") as status:
+        yield status.update
+
+
 PARTS: dict[str, Callable[[Run], None]] = {
     # Those that take times come first: counting slows the systems down.
     "speed": measure_speed,
@@ -620,11 +631,11 @@ def main(only: str | None, short: bool) -> None:
     with (
         TemporaryDirectory() as directory,
         EventLoop.running() as loop,
-        console.status("Starting") as status,
+        progress() as show,
         ExitStack() as contexts,
-        Systems(Path(directory), status.update) as systems,
+        Systems(Path(directory), show) as systems,
     ):
-        run = Run(systems, loop, contexts, status.update, short)
+        run = Run(systems, loop, contexts, show, short)
         for name in names:
             PARTS[name](run)
             moments.append((time.monotonic(), name))
@@ -633,6 +644,7 @@ def main(only: str | None, short: bool) -> None:
     console.print(f"Took {time.monotonic() - started:.0f} s: {took}.")
     if not only and not short:
         run.report.write()
+        run.report.write_summary()
         console.print(f"Written to {DIRECTORY}")
     broken = [row for row in run.report.rows if row.is_guard and not row.met]
     for row in broken:
