@@ -6,6 +6,7 @@ named beside them.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -361,6 +362,9 @@ def _choices_section(alone: Usage, batched: Usage) -> Section:
 
 
 def measure_functions(run: Run) -> None:
+    system = run.systems[OURS]
+    run.show("cold starts in the emulator")
+    emulated = {f.logical_id: functions.in_emulator(system, f) for f in functions.FUNCTIONS}
     with functions.Workbench.ready() as workbench:
         starts = functions.starts(workbench, 7, run.show)
         warms = functions.warms(workbench, 12, run.show)
@@ -391,6 +395,8 @@ def measure_functions(run: Run) -> None:
                     f"{start.init_ms:.0f}",
                     f"{start.init_above_boto3_ms:.0f}",
                     f"{start.first_above_boto3_ms:.0f}",
+                    f"{emulated[function.logical_id].cold:.0f}",
+                    f"{emulated[function.logical_id].warm:.0f}",
                     f"{warm.ours_ms:.2f}",
                     f"{warm.bare_ms:.2f}",
                     f"{warm.ratio:.2f}",
@@ -405,6 +411,8 @@ def measure_functions(run: Run) -> None:
                 "import, ms",
                 "above boto3, ms",
                 "first answer above boto3, ms",
+                "in the emulator: cold, ms",
+                "warm, ms",
                 "CPU per invocation, ms",
                 "bare boto3, ms",
                 "ratio",
@@ -576,7 +584,7 @@ def measure_scale(run: Run) -> None:
 def _check_simulation(run: Run, ours: speed.Speed) -> None:
     """Calibrated by orders one at a time and by the throughput, it has to foretell the latencies under load."""
     p50, p95 = (percentile(ours.approved["idle"], p) * 1000 for p in (50, 95))
-    processors = 2
+    processors = os.cpu_count() or 1
     pipeline = simulation.on_this_machine(
         p50, p95 / p50, cpu_ms_per_order=processors * 1000 / ours.decided, processors=processors
     )

@@ -196,6 +196,16 @@ def choices(alone: Usage, batched: Usage) -> Sequence[Choice]:
             other=replace(alone, log_bytes=alone.invocations * LAMBDA_PLATFORM_LOG_BYTES),
         ),
         Choice(
+            "a batching window of a second for the view: the events of an order come in one batch",
+            is_made=False,
+            other=replace(
+                alone,
+                invocations=alone.invocations - 2,
+                sqs_requests=alone.sqs_requests - 2 * 2,
+                log_bytes=alone.log_bytes - 2 * LAMBDA_PLATFORM_LOG_BYTES,
+            ),
+        ),
+        Choice(
             "the event inside the aggregate's item, whose stream is relayed: no transaction, no outbox log",
             is_made=False,
             other=replace(alone, write_units=1 + 4 + 1),

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +22,14 @@ from statistics import median
 from typing import Any
 
 from infra.build import HOST, PROJECT, Build
+from infra.deployed_stack import STACK_NAME
 from infra.embedded import emulators
 from infra.embedded.deployment import RUNTIME
 from infra.embedded.emulators import Directories
 from infra.embedded.processes import free_port, stop
 from tests.benchmarks.stub import StubOfAws
+from tests.benchmarks.systems import System
+from tests.chaos.workers import Workers
 
 HERE = Path(__file__).parent
 EVENTS = PROJECT / "events"
@@ -194,6 +198,39 @@ def _interpreter() -> str:
     ours = Path(sys.prefix)
     default = ours.with_name(ours.name.replace(".venv", ".venv-emulators", 1))
     return str(Path(os.environ.get("EMULATORS_VENV", default)).resolve() / "bin/python")
+
+
+@dataclass(frozen=True)
+class InEmulator:
+    """Milliseconds of an invocation, the emulator's own included."""
+
+    cold: float
+    warm: float
+
+
+def in_emulator(system: System, function: Measured) -> InEmulator:
+    """A function whose processes were killed, and the same once it runs. Nothing is changed by the events."""
+    name = system.physical_ids("AWS::Lambda::Function")[function.logical_id]
+    payload = '{"Records": []}'
+    if function.is_api:
+        payload = (EVENTS / function.event.replace("create", "list")).read_text()
+
+    def invoke() -> float:
+        started = time.perf_counter()
+        answer = system.functions.invoke(FunctionName=name, Payload=payload)
+        if "FunctionError" in answer:
+            raise RuntimeError(f"{name}: {answer['Payload'].read()!r}")
+        return (time.perf_counter() - started) * 1000
+
+    workers = Workers(system.directory)
+    colds = []
+    for _ in range(3):
+        workers.kill(name.removeprefix(f"{STACK_NAME}-"))
+        try:
+            colds.append(invoke())
+        except RuntimeError:  # it was given to the process that has just died
+            colds.append(invoke())
+    return InEmulator(median(colds), median(invoke() for _ in range(5)))
 
 
 Show = Callable[[str], None]

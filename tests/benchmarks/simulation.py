@@ -91,8 +91,8 @@ def on_aws(shards: int, parallelization: int = 1, relay_batch: int = 1) -> Pipel
             Hop(
                 f"{subscriber}: bus to queue",
                 lognormal(40, 100),
-                source="end to end p99 129 ms: AWS, Amazon EventBridge announces up to 94% improvement "
-                "in end-to-end latency for event buses, 2024-11; median from memory",
+                source="p90 80 ms: AWS Architecture Blog on the Amazon Key suite, 2026-02-04; p99 129 ms: AWS on "
+                "EventBridge's latency, 2024-11; the median from memory",
             ),
             Hop(f"{subscriber}: queue to function", lognormal(15, 45), source=FROM_MEMORY),
         ]
