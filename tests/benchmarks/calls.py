@@ -30,6 +30,7 @@ from tests.chaos.http import Request, Response
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
 QUIET_SECONDS = 2.0
 WARM_UP_ORDERS = 3
+ATTEMPTS = 10
 REPORT = re.compile(r"^REPORT .*\bDuration: ([\d.]+) ms")
 Item = dict[str, Any]
 
@@ -108,8 +109,12 @@ def seen_through(system: System, loop: EventLoop) -> Iterator[CountingProxy]:
         )
     # The emulator keeps what is warm, and what is just starting, with the environment that it was started with.
     warm_up(system)
-    while _kill_workers_that_know(system, system.stack.aws_endpoint_url):
+    for _ in range(ATTEMPTS):
+        if not _kill_workers_that_know(system, system.stack.aws_endpoint_url):
+            break
         warm_up(system)
+    else:
+        raise RuntimeError(f"{system.design.title} still has functions that go past the proxy")
     yield proxy
 
 
