@@ -549,7 +549,7 @@ def _by_size(values: Mapping[int, float]) -> str:
 
 def measure_contention(run: Run) -> None:
     system, proxy = run.seen(OURS)
-    orders = 120
+    orders = 80
     found = hot_customer.measure(system, proxy, orders, run.show)
     spread = found[max(found)]
     for customers, contention in found.items():

@@ -139,10 +139,13 @@ def at_once(system: System, orders: int) -> list[Any]:
 
 
 def wait_until_all(
-    look: Callable[[Sequence[Any]], set[Any]], ids: Sequence[Any], pause: float = 0.05
+    look: Callable[[Sequence[Any]], set[Any]],
+    ids: Sequence[Any],
+    pause: float = 0.05,
+    deadline_seconds: float = DEADLINE_SECONDS,
 ) -> None:
-    """Raises: TimeoutError."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    """All of the orders are seen. Raises: TimeoutError."""
+    deadline = time.monotonic() + deadline_seconds
     left = list(ids)
     while True:
         seen = look(left)
