@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -67,7 +68,11 @@ class Counted:
     receives: int = 0
     """Batches received from queues, and deleted."""
     state_changes: int = 0
+    calls_of_machines: int = 0
+    """Of the calls those that state machines made, for which no function waits."""
     bytes_sent: int = 0
+    cpu_seconds: float | None = None
+    """Of the functions' processes; None where the system does not tell."""
     invocations: dict[str, Invocations] = field(default_factory=dict)
     """By function."""
 
@@ -120,19 +125,43 @@ def seen_through(system: System, loop: EventLoop) -> Iterator[CountingProxy]:
 
 def _kill_workers_that_know(system: System, endpoint_url: str) -> int:
     """No process of a function's has the endpoint in its environment; returns how many had."""
-    listed = subprocess.run(
-        ["ps", "-A", "eww", "-o", "pid=,args="], capture_output=True, text=True, check=True
-    ).stdout
-    directory, variable = f"{system.directory.resolve()}/", f" AWS_ENDPOINT_URL={endpoint_url} "
-    pids = [
-        int(line.split(maxsplit=1)[0])
-        for line in listed.splitlines()
-        if directory in line and "/_worker.py" in line and variable in line
-    ]
+    variable = f" AWS_ENDPOINT_URL={endpoint_url} "
+    pids = [pid for pid, line in _workers(system) if variable in line]
     for pid in pids:
         with suppress(ProcessLookupError):  # it has just ended by itself
             os.kill(pid, signal.SIGKILL)
     return len(pids)
+
+
+def _workers(system: System) -> list[tuple[int, str]]:
+    """The pid, and the command with its environment, of each process of the system's functions."""
+    listed = subprocess.run(
+        ["ps", "-A", "eww", "-o", "pid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    directory = f"{system.directory.resolve()}/"
+    return [
+        (int(line.split(maxsplit=1)[0]), line)
+        for line in listed.splitlines()
+        if directory in line and "/_worker.py" in line
+    ]
+
+
+def _cpu_seconds(system: System) -> dict[int, float] | None:
+    """What each process of the system's functions has computed so far; None where there is no /proc."""
+    found = {}
+    if not Path("/proc/self/schedstat").exists():
+        return None
+    for pid, _ in _workers(system):
+        with suppress(OSError):  # it has just ended
+            tasks = Path(f"/proc/{pid}/task").iterdir()
+            # The first number is the nanoseconds on a processor.
+            found[pid] = sum(int((t / "schedstat").read_text().split()[0]) for t in tasks) / 1e9
+    return found
+
+
+def _cpu_between(before: dict[int, float], after: dict[int, float]) -> float:
+    """Of those processes that there were before: what others computed, they computed to start."""
+    return sum(after.get(pid, seconds) - seconds for pid, seconds in before.items())
 
 
 def warm_up(system: System) -> None:
@@ -154,12 +183,17 @@ def count(
     proxy.calls.clear()
     proxy.bytes_sent = 0
     started = time.time()
+    cpu_before = _cpu_seconds(system)
     ids = place()
     wait_until_all(system.decided, ids)
     wait_until_all(system.visible, ids)
     _wait_until_quiet(proxy)
     counted = Counted(orders, bytes_sent=proxy.bytes_sent)
-    calls = [*proxy.calls, *_calls_of_state_machines(system, started, counted)]
+    if cpu_before is not None:
+        counted.cpu_seconds = _cpu_between(cpu_before, _cpu_seconds(system) or {})
+    of_machines = _calls_of_state_machines(system, started, counted)
+    counted.calls_of_machines = len(of_machines)
+    calls = [*proxy.calls, *of_machines]
     rules = _rules(system)
     for call in calls:
         counted.calls[call.operation] += 1

@@ -127,10 +127,11 @@ def profile() -> Any:
     for event in these:
         handle(event, context)
     profiler.disable()
+    places = (r"site-packages/(\w+)", r"/python/(\w+)", r"Function/(\w+)", r"/python3\.\d+/(\w+)")
     times: dict[str, float] = {}
     stats: Any = pstats.Stats(profiler)
     for (file, _, name), (_, _, own, _, _) in stats.stats.items():
-        found = re.search(r"(?:site-packages|python3\.\d+|python|Function)/(\w+)", file)
+        found = next((m for p in places if (m := re.search(p, file))), None)
         package = "built in" if file == "~" else found[1] if found else "others"
         if "recv" in name or "send" in name or "connect" in name:
             package = "the socket"
