@@ -58,22 +58,24 @@ WAIT_PER_CALL_SECONDS = 0.010
 class Run:
     """One run of the benchmark: what is running, and what came of it so far."""
 
+    directory: Path
     systems: Systems
     loop: EventLoop
     contexts: ExitStack
     show: Callable[[str], None]
     short: bool
     report: Report = field(default_factory=Report)
-    _proxies: dict[str, CountingProxy] = field(default_factory=dict)
+    _seen: dict[str, tuple[System, CountingProxy]] = field(default_factory=dict)
 
     def seen(self, design: Design) -> tuple[System, CountingProxy]:
-        """The running system, its functions' calls counted from now on: no part that takes times comes after."""
-        system = self.systems[design]
-        if design.name not in self._proxies:
-            self.show(f"counting: {design.title}")
-            proxy = self.contexts.enter_context(seen_through(system, self.loop))
-            self._proxies[design.name] = proxy
-        return system, self._proxies[design.name]
+        """The system, its functions' calls counted. What was started to be timed is stopped: it would only be in the way."""
+        if design.name not in self._seen:
+            self.systems.stop()
+            self.show(f"starting, to be counted: {design.title}")
+            directory = self.directory / f"{design.name}-counted"
+            seen = self.contexts.enter_context(seen_through(design, directory, self.loop))
+            self._seen[design.name] = seen
+        return self._seen[design.name]
 
 
 # ---------------------------------------------------------------------------------------- Goals 1 and 2: how fast
@@ -645,7 +647,7 @@ def main(only: str | None, short: bool) -> None:
         ExitStack() as contexts,
         Systems(Path(directory), show) as systems,
     ):
-        run = Run(systems, loop, contexts, show, short)
+        run = Run(Path(directory), systems, loop, contexts, show, short)
         for name in names:
             PARTS[name](run)
             moments.append((time.monotonic(), name))

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import signal
 import subprocess
 import time
 from collections import Counter
@@ -20,10 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from infra.embedded.processes import free_port
 from tests.benchmarks.speed import wait_until_all
-from tests.benchmarks.systems import System
+from tests.benchmarks.systems import Design, System
 from tests.chaos.aws_proxy import AwsProxy, Upstream
 from tests.chaos.event_loop import EventLoop
 from tests.chaos.http import Request, Response
@@ -31,7 +28,6 @@ from tests.chaos.http import Request, Response
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
 QUIET_SECONDS = 2.0
 WARM_UP_ORDERS = 3
-ATTEMPTS = 10
 REPORT = re.compile(r"^REPORT .*\bDuration: ([\d.]+) ms")
 Item = dict[str, Any]
 
@@ -102,35 +98,17 @@ class CountingProxy(AwsProxy):
 
 
 @contextmanager
-def seen_through(system: System, loop: EventLoop) -> Iterator[CountingProxy]:
-    """The system's functions reach AWS by the proxy, from inside the block on, all of them."""
-    proxy = CountingProxy(loop, system.stack.deployment.port)
-    for name in system.physical_ids("AWS::Lambda::Function").values():
-        configuration = system.functions.get_function_configuration(FunctionName=name)
-        variables = configuration.get("Environment", {}).get("Variables", {})
-        system.functions.update_function_configuration(
-            FunctionName=name,
-            Environment={"Variables": {**variables, "AWS_ENDPOINT_URL": proxy.url}},
-        )
-    # The emulator keeps what is warm, and what is just starting, with the environment that it was started with.
-    warm_up(system)
-    for _ in range(ATTEMPTS):
-        if not _kill_workers_that_know(system, system.stack.aws_endpoint_url):
-            break
-        warm_up(system)
-    else:
-        raise RuntimeError(f"{system.design.title} still has functions that go past the proxy")
-    yield proxy
-
-
-def _kill_workers_that_know(system: System, endpoint_url: str) -> int:
-    """No process of a function's has the endpoint in its environment; returns how many had."""
-    variable = f" AWS_ENDPOINT_URL={endpoint_url} "
-    pids = [pid for pid, line in _workers(system) if variable in line]
-    for pid in pids:
-        with suppress(ProcessLookupError):  # it has just ended by itself
-            os.kill(pid, signal.SIGKILL)
-    return len(pids)
+def seen_through(
+    design: Design, directory: Path, loop: EventLoop
+) -> Iterator[tuple[System, CountingProxy]]:
+    """The system runs inside the block, and all of its functions reach AWS by the proxy."""
+    port = free_port()
+    proxy = CountingProxy(loop, port)
+    parameters = {"AwsEndpointUrl": proxy.url}
+    with System.start(design, directory, port=port, parameters=parameters) as system:
+        for number in range(WARM_UP_ORDERS):
+            wait_until_all(system.visible, [system.create_order(number)])
+        yield system, proxy
 
 
 def _workers(system: System) -> list[tuple[int, str]]:
@@ -162,14 +140,6 @@ def _cpu_seconds(system: System) -> dict[int, float] | None:
 def _cpu_between(before: dict[int, float], after: dict[int, float]) -> float:
     """Of those processes that there were before: what others computed, they computed to start."""
     return sum(after.get(pid, seconds) - seconds for pid, seconds in before.items())
-
-
-def warm_up(system: System) -> None:
-    """Every function has started. Those that were killed may not answer the first time."""
-    for number in range(WARM_UP_ORDERS):
-        with suppress(httpx.HTTPError):
-            order_id = system.create_order(number)
-            wait_until_all(system.visible, [order_id])
 
 
 def count(

@@ -29,7 +29,7 @@ class Sizes:
     half_orders: int
 
 
-NORMAL = Sizes(rounds=2, idle_orders=60, burst_orders=160, full_orders=100, half_orders=60)
+NORMAL = Sizes(rounds=2, idle_orders=50, burst_orders=120, full_orders=80, half_orders=50)
 
 
 def _lists() -> dict[str, list[float]]:

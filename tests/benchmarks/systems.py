@@ -6,11 +6,12 @@ The benchmark looks into tables and views past the functions, so that looking ta
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from pymongo import MongoClient
@@ -68,11 +69,20 @@ class System:
 
     @classmethod
     @contextmanager
-    def start(cls, design: Design, directory: Path) -> Iterator[System]:
+    def start(
+        cls,
+        design: Design,
+        directory: Path,
+        *,
+        port: int = 0,
+        parameters: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[System]:
         """It runs inside the block, with some customers who may order without end."""
         with ExitStack() as contexts:
             stack = contexts.enter_context(
-                EmbeddedStack.start(project=design.project, directory=directory)
+                EmbeddedStack.start(
+                    project=design.project, directory=directory, port=port, parameters=parameters
+                )
             )
             self = cls(design, stack, directory)
             contexts.callback(self._close)
@@ -201,7 +211,13 @@ class Systems:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._contexts.close()
+        self.stop()
+
+    def stop(self) -> None:
+        """None of them runs."""
+        with self._lock:
+            self._running.clear()
+            self._contexts.close()
 
     def __getitem__(self, design: Design) -> System:
         with self._lock:
