@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from bson import encode
@@ -40,7 +39,7 @@ from tests.integration.tables import create_tables
 
 SIZES = (10, 1_000, 100_000)
 SHORT_SIZES = (10, 1_000, 10_000)
-EVENTS = 5
+EVENTS = 7
 """So many are measured at each size, after one that is not."""
 FIRST_ORDER = 10**14
 """All ids have as many digits, so that an item is not larger for being later."""
@@ -49,7 +48,7 @@ Show = Callable[[str], None]
 
 @dataclass
 class Cost:
-    """Of one event, or one query: the most of those measured, but for the milliseconds, of which the median."""
+    """Of one event, or one query: the most of those measured, but for the milliseconds, of which the least."""
 
     calls: int = 0
     bytes: int = 0
@@ -197,7 +196,7 @@ class Databases:
                 cost.calls = max(cost.calls, len(self.proxy.calls) + self.commands.count)
                 cost.bytes = max(cost.bytes, self.proxy.bytes_sent + self.commands.sent)
                 cost.units = max(cost.units, sum(sum(_units(call)) for call in self.proxy.calls))
-        cost.milliseconds = median(milliseconds)
+        cost.milliseconds = min(milliseconds)
         return cost
 
     def cost_of_query(self, customer_id: int) -> Cost:
@@ -213,7 +212,7 @@ class Databases:
             milliseconds.append((time.perf_counter() - started) * 1000)
             cost.calls = max(cost.calls, self.commands.count)
             cost.bytes = max(cost.bytes, self.commands.received)
-        cost.milliseconds = median(milliseconds)
+        cost.milliseconds = min(milliseconds)
         return cost
 
     def _forget(self, *, calls: bool = True) -> None:
