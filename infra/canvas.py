@@ -453,6 +453,8 @@ def _gist(path: Path, text: str) -> str:
     """The first sentence of a page, the title of a document in JSON."""
     if path.suffix == ".json":
         document = json.loads(text)
+        if isinstance(document, list):
+            return "rows, for programs"
         language, version = next(iter(document.items()))
         return f"{document['info']['title']} ({language} {version})"
     paragraph = " ".join(text.split("\n\n")[1].split())

@@ -133,7 +133,7 @@ STEPS = (
     ),
     Step(
         "Two at once",
-        "layers/common/messaging/outbox.py",
+        "layers/common/messaging/conflicts.py",
         "def retry_on_conflict(",
         "Two orders of one customer at the same time: one write wins, the other finds the version changed, loads anew"
         " and decides again on what is true by then. The pauses are random, so that the losers do not meet again. If others"
