@@ -13,6 +13,7 @@ from functions.order_history_api import handler
 from functions.order_history_projection import handler as projection
 from messaging.domain_event import EventDecoder
 from order_history.mongodb import RECENT_ORDERS, OrderHistoryView
+from order_history.projection import EVENTS as EVENTS_OF_THE_VIEW
 from order_history.projection import project
 from orders.events import OrderState
 from rest_api import encode_next_token
@@ -291,7 +292,7 @@ def test_each_delivery_of_an_event_is_counted_and_the_first_is_when_it_was_seen(
 
 
 def test_what_the_view_is_rebuilt_from_was_not_delivered(view: OrderHistoryView) -> None:
-    decoder = EventDecoder(projection.EVENTS)
+    decoder = EventDecoder(EVENTS_OF_THE_VIEW)
     for message in messages(load("order_history_projection_batch")):
         event = decoder.decode(message["source"], message["detail-type"], message["detail"])
         project(event, view)
