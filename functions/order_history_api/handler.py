@@ -82,13 +82,14 @@ class OrderEventResponse(WireModel):
     source: str
     aggregate_type: str
     aggregate_id: IdInResponse
-    aggregate_version: Annotated[int, Field(ge=1)]
+    aggregate_version: Annotated[int, Field(ge=0)]
     occurred_at: Instant
     correlation_id: str
     causation_id: EventId | None
     projected_at: Annotated[Instant, Field(description="When the view first saw it.")]
     deliveries: Annotated[
-        int, Field(ge=0, description="How often the view was handed it; 0 if it was rebuilt from it.")
+        int,
+        Field(ge=0, description="How often the view was handed it; 0 if it was rebuilt from it."),
     ]
 
     @classmethod

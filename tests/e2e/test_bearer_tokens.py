@@ -55,9 +55,7 @@ def test_no_route_answers_without_a_good_token(
     assert set(statuses(base_url, token).values()) == {401}
 
 
-@pytest.mark.parametrize(
-    "path", ["/health", "/", "/assets/console.js", "/docs", "/openapi.json"]
-)
+@pytest.mark.parametrize("path", ["/health", "/", "/assets/console.js", "/docs", "/openapi.json"])
 def test_health_and_the_consoles_files_need_no_token(base_url: str, path: str) -> None:
     with ApiClient(base_url) as stranger:
         assert stranger.request("GET", path).status_code == 200

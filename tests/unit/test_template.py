@@ -289,7 +289,7 @@ def test_no_two_functions_have_the_same_route() -> None:
     functions = DEVELOPMENT.functions.values()
     routes = [(s["Method"], s["Path"]) for f in functions for s in sources(f, "Api")]
 
-    assert len(routes) == len(set(routes)) == 15
+    assert len(routes) == len(set(routes)) == 16
 
 
 # Queues
