@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
-from tests.e2e.conftest import api, base_url  # noqa: F401, fixtures
+from tests.e2e.conftest import api, base_url, embedded_stack  # noqa: F401, fixtures
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOW_TO_GET_IT = "The browser tests need Chromium: `apt-get install chromium` on Debian, or set CHROMIUM to the path of one."

@@ -87,8 +87,9 @@ function dismiss() {
 }
 
 function pulse(text, isLive) {
-  $("pulse-text").textContent = text;
-  $("pulse").dataset.live = isLive;
+  // What was asked before the tab was hidden may be answered after it.
+  $("pulse-text").textContent = document.hidden ? "Paused" : text;
+  $("pulse").dataset.live = isLive && !document.hidden;
 }
 
 /** Screen readers are told of each order that has changed, and of the twenty once all are decided. */
