@@ -93,7 +93,7 @@ def read(path: Path) -> StaticFile:
     body = path.read_text(encoding="utf-8")
     policy = {}
     if path.suffix == ".html":
-        # The page's one line of script that cannot be a file: the files are found by means of it.
+        # The page's few lines of script that cannot be a file: the files are found by means of them.
         scripts = re.findall(r"<script>(.*?)</script>", body, re.DOTALL)
         digests = [b64encode(hashlib.sha256(script.encode()).digest()) for script in scripts]
         policy["script-src"] = " ".join(["'self'", *(f"'sha256-{d.decode()}'" for d in digests)])

@@ -22,7 +22,7 @@ export class Model {
   moreCustomers = null;
   #bornHere = new Map();
   #unknownToView = new Map();
-  #lastList = 0;
+  #lastList = -Infinity;
   #seen = "";
   #onNews;
 

@@ -51,7 +51,7 @@ function table(events) {
       );
     }),
   );
-  const heads = ["", "Event", "At", "Answered after", "In view after", "Delivered"];
+  const heads = ["", "Event", "At", "Answered", "In view", "Delivered"];
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The events of this order" },
     h("table", { class: "events" },
       h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head || h("span", { class: "sr-only" }, "Number"))))),
