@@ -13,7 +13,7 @@ export function showSaga(model) {
   $("saga-detail").hidden = !model.order;
   const width = Math.floor($("saga-detail").clientWidth);
   // What is open stays open, and what has the focus keeps it, while nothing changes.
-  const wanted = JSON.stringify([model.order, saga, model.customers.get(model.customer), width]);
+  const wanted = JSON.stringify([model.order, saga, model.customers.get(model.customer), model.viewCredit ?? null, width]);
   if (!model.order || wanted === shown) return;
   shown = wanted;
   const open = new Set([...document.querySelectorAll("#saga-detail details[open]")].map(({ id }) => id));
