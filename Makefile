@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install run up down url logs reset deploy-local demo dlq redrive trace stuck resume rebuild-history
-.PHONY: test check format audit chaos openapi fuzz asyncapi tour docs bench bench-rebuild costs load-test lock clean
+.PHONY: test check format audit screenshots chaos openapi fuzz asyncapi tour docs bench bench-rebuild costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -105,6 +105,11 @@ sam-local-invoke: install ## Invoke one: FUNCTION=OrdersApiFunction EVENT=events
 
 test: install ## Run all tests
 	@$(BIN)/pytest
+
+# The tests in tests/browser look at it in four ways, and leave what they saw.
+screenshots: install ## Make the README's picture of the console anew, from a run in a browser
+	@$(BIN)/pytest -q tests/browser -k axe_finds_nothing_serious
+	@mkdir -p docs/images && cp tests/browser/artifacts/console-light.png docs/images/console.png
 
 check: install ## Check format, lint (and security), types, imports and the template
 	$(BIN)/ruff format --check

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
 from order_history.mongodb import RECENT_ORDERS, Document, connect_from_environment
 from orders.events import OrderState, RejectionReason
@@ -18,6 +19,7 @@ from rest_api import (
     PageLimit,
     RestApi,
     WireModel,
+    decode_next_event_token,
     decode_next_token,
     encode_next_token,
     refusals,
@@ -35,6 +37,7 @@ class OrderHistoryNotFoundError(NotFoundError):
 
 
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+EventId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 
 
 class OrderInHistory(WireModel):
@@ -71,6 +74,33 @@ class OrderTimelineResponse(WireModel):
     rejection_reason: RejectionReason | None
     created_at: Instant
     timeline: list[StateChange]
+
+
+class OrderEventResponse(WireModel):
+    event_id: EventId
+    type: str
+    source: str
+    aggregate_type: str
+    aggregate_id: IdInResponse
+    aggregate_version: Annotated[int, Field(ge=0)]
+    occurred_at: Instant
+    correlation_id: str
+    causation_id: EventId | None
+    projected_at: Annotated[Instant, Field(description="When the view first saw it.")]
+    deliveries: Annotated[
+        int,
+        Field(ge=0, description="How often the view was handed it; 0 if it was rebuilt from it."),
+    ]
+
+    @classmethod
+    def of(cls, event: Document) -> OrderEventResponse:
+        names = cls.model_fields.keys() - {"event_id"}
+        return cls(event_id=event["_id"], **{name: event[to_camel(name)] for name in names})
+
+
+class OrderEventsResponse(WireModel):
+    events: list[OrderEventResponse]
+    next_token: str | None
 
 
 def _order_fields(order: Document) -> dict[str, Any]:
@@ -129,10 +159,7 @@ def get_order_history(
 @api.get("/orderhistory/orders/<orderId>", responses=refusals(OrderHistoryNotFoundError))
 def get_order_timeline(orderId: IdInPath) -> OrderTimelineResponse:  # noqa: N803
     """Get an order with the timeline of its states."""
-    order = view.find_order(orderId)
-    if order is None:
-        raise OrderHistoryNotFoundError(f"No order {orderId} is known here.")
-    api.caller.check_customer(order["customerId"])
+    order = _find_order_of_caller(orderId)
     timeline = sorted(order["timeline"].items(), key=lambda entry: int(entry[0]))
     return OrderTimelineResponse(
         order_id=orderId,
@@ -140,6 +167,34 @@ def get_order_timeline(orderId: IdInPath) -> OrderTimelineResponse:  # noqa: N80
         timeline=[StateChange(state=change["state"], at=change["at"]) for _, change in timeline],
         **_order_fields(order),
     )
+
+
+@api.get("/orderhistory/orders/<orderId>/events", responses=refusals(OrderHistoryNotFoundError))
+def get_order_events(
+    orderId: IdInPath,  # noqa: N803
+    limit: PageLimit = 100,
+    next_token: NextToken = None,
+) -> OrderEventsResponse:
+    """Get all events that concern an order, as they occurred.
+
+    With when the view first saw each, and how often. Pages are by `nextToken`.
+    """
+    _find_order_of_caller(orderId)
+    last_id = decode_next_event_token(next_token)
+    found = view.find_events(orderId, limit + 1, last_id)
+    page = found[:limit]
+    return OrderEventsResponse(
+        events=[OrderEventResponse.of(event) for event in page],
+        next_token=encode_next_token(page[-1]["_id"]) if len(found) > limit else None,
+    )
+
+
+def _find_order_of_caller(order_id: int) -> Document:
+    order = view.find_order(order_id)
+    if order is None:
+        raise OrderHistoryNotFoundError(f"No order {order_id} is known here.")
+    api.caller.check_customer(order["customerId"])
+    return order
 
 
 @logger.inject_lambda_context

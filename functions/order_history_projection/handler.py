@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 
 import metrics
 from messaging.dead_letters import DeadLetterQueue
-from messaging.domain_event import DomainEventEnvelope, EventDecoder
+from messaging.domain_event import DomainEventEnvelope, EventDecoder, now
 from messaging.subscriber import Subscriber
 from metrics import Metric
 from order_history.mongodb import connect_from_environment
@@ -23,7 +23,7 @@ def handle(envelope: DomainEventEnvelope) -> bool:
     view.ensure_indexes()
     # What is late or comes again tells nothing of how far the view lags behind. It may still fill a gap in
     # an order's timeline, so it counts as handled.
-    if project(envelope, view):
+    if project(envelope, view, delivered_at=now()):
         metrics.measure(Metric.VIEW_LAG, envelope.metadata.occurred_at)
     return True
 

@@ -29,6 +29,7 @@ ENDPOINTS = (
     ("GET", "/customers/{customerId}/orderhistory", "the view: a customer with their orders"),
     ("GET", "/customers/count", "the view: the number of customers"),
     ("GET", "/orderhistory/orders/{orderId}", "the view: an order and its timeline"),
+    ("GET", "/orderhistory/orders/{orderId}/events", "the view: all events of an order"),
     ("GET", "/health", "the state of the parts, and the version"),
 )
 EXAMPLE = """\
@@ -233,9 +234,11 @@ def _running(port: int) -> EmbeddedStack:
 
 
 def _introduce(stack: EmbeddedStack) -> None:
-    console.print(f"\nRunning at {stack.base_url}\n", style="bold")
+    console.print(f"\nRunning at {stack.base_url}", style="bold")
+    console.print(f"\n  See it in the browser    {stack.base_url}/", style="bold green")
+    console.print(f"  API documentation        {stack.base_url}/docs\n")
     for method, path, what in ENDPOINTS:
-        console.print(f"{method:<6}{path:<40}{what}", markup=False)
+        console.print(f"{method:<6}{path:<41}{what}", markup=False)
     console.print("\nTry it:\n", style="bold")
     console.print(EXAMPLE.format(base_url=stack.base_url), markup=False)
     if stack.has_foreign_mongodb():

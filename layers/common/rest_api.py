@@ -441,9 +441,10 @@ IdempotencyKey = Annotated[
 ]
 
 _AFTER = "after:"
+_NOT_OURS = "nextToken is not one that this API has given."
 
 
-def encode_next_token(last_id: int | None) -> str | None:
+def encode_next_token(last_id: int | str | None) -> str | None:
     """An opaque token for the page after `last_id`; None for None, which is the end."""
     if last_id is None:
         return None
@@ -456,14 +457,30 @@ def decode_next_token(token: str | None) -> int | None:
     A token holds a number and nothing else, so a forged one leads to another page at worst.
     Raises: InvalidRequestError if it is no such token.
     """
+    last_id = _last_id(token, "[1-9][0-9]{0,18}")
+    if last_id is None:
+        return None
+    if int(last_id) > MAX_ID:
+        raise InvalidRequestError(_NOT_OURS)
+    return int(last_id)
+
+
+def decode_next_event_token(token: str | None) -> str | None:
+    """The id of the event that the page starts after; None for None.
+
+    Raises: InvalidRequestError if it is no such token.
+    """
+    return _last_id(token, "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _last_id(token: str | None, pattern: str) -> str | None:
     if token is None:
         return None
     try:
         text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii")
     except (binascii.Error, ValueError):
         text = ""
-    match = re.fullmatch(rf"{_AFTER}([1-9][0-9]{{0,18}})", text, re.ASCII)
-    last_id = int(match[1]) if match else 0
-    if not 1 <= last_id <= MAX_ID or encode_next_token(last_id) != token:
-        raise InvalidRequestError("nextToken is not one that this API has given.")
-    return last_id
+    match = re.fullmatch(f"{_AFTER}({pattern})", text, re.ASCII)
+    if match is None or encode_next_token(match[1]) != token:
+        raise InvalidRequestError(_NOT_OURS)
+    return match[1]

@@ -55,9 +55,10 @@ def test_no_route_answers_without_a_good_token(
     assert set(statuses(base_url, token).values()) == {401}
 
 
-def test_health_needs_no_token(base_url: str) -> None:
+@pytest.mark.parametrize("path", ["/health", "/", "/assets/console.js", "/docs", "/openapi.json"])
+def test_health_and_the_consoles_files_need_no_token(base_url: str, path: str) -> None:
     with ApiClient(base_url) as stranger:
-        assert stranger.request("GET", "/health").status_code == 200
+        assert stranger.request("GET", path).status_code == 200
 
 
 def test_no_route_answers_a_token_that_allows_nothing(base_url: str, issuer: Issuer) -> None:

@@ -30,7 +30,7 @@ def test_the_saga_runs_on_protected_tables_behind_an_api_that_asks_who_calls(
         ApiClient(stack.base_url) as stranger,
         ApiClient(stack.base_url, auth=SignedByCaller(FORGER)) as forger,
     ):
-        health = stranger.request("GET", "/health").status_code
+        open_to_all = [stranger.request("GET", path).status_code for path in ("/health", "/")]
         unsigned = [stranger.request(*route).status_code for route in every_route()]
         forged = [forger.request(*route).status_code for route in every_route()]
         customer_id = api.create_customer("Jane Doe", 5)
@@ -49,7 +49,7 @@ def test_the_saga_runs_on_protected_tables_behind_an_api_that_asks_who_calls(
         alarms = cloudwatch.describe_alarms()["MetricAlarms"]
         dashboards = cloudwatch.list_dashboards()["DashboardEntries"]
 
-    assert health == 200
+    assert open_to_all == [200, 200]
     assert unsigned == forged == [403] * len(every_route())
     assert (approved["orderState"], rejected["orderState"]) == ("APPROVED", "REJECTED")
     assert len(tables) == 4

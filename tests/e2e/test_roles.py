@@ -71,6 +71,7 @@ MAY = {
     "OrdersOutboxRelayFunction": {"PutEvents", "SendMessage OrdersOutboxRelayDeadLetterQueue"},
     "OrderHistoryApiFunction": set(),
     "HealthFunction": set(),
+    "ConsoleFunction": set(),
     "OrderHistoryProjectionFunction": {
         "ReceiveMessage OrderHistoryProjectionQueue",
         "DeleteMessage OrderHistoryProjectionQueue",

@@ -79,10 +79,16 @@ def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
 
 
 def documents(view: OrderHistoryView) -> dict[str, list[Any]]:
-    """All there is in the view."""
+    """All there is in the view, but for when and how often it was handed the events."""
     return {
-        collection.name: sorted(collection.find(), key=lambda document: int(document["_id"]))
-        for collection in (view._customers, view._orders)
+        collection.name: sorted(
+            (
+                {k: v for k, v in document.items() if k not in {"projectedAt", "deliveries"}}
+                for document in collection.find()
+            ),
+            key=lambda document: str(document["_id"]),
+        )
+        for collection in (view._customers, view._orders, view._events)
     }
 
 

@@ -22,24 +22,29 @@ from pymongo.monitoring import (
 
 from functions.order_history_api import handler
 from functions.order_history_projection import handler as projection
-from messaging.domain_event import DomainEventEnvelope
+from messaging.domain_event import DomainEventEnvelope, now
 from order_history.mongodb import OrderHistoryView
 from order_history.projection import project
+from rest_api import encode_next_token
 from tests.integration import mongodb
 from tests.integration.api import answer, request, send
 from tests.integration.conftest import DeadLetters, LambdaContext
 from tests.samples import any_envelope, load, messages, to_batch
 
 COUNT, ORDER = "order_history_api_count", "order_history_api_order"
-CUSTOMER = "order_history_api_customer"
+CUSTOMER, EVENTS = "order_history_api_customer", "order_history_api_events"
 JANE = int(load(CUSTOMER)["pathParameters"]["customerId"])
 BATCH = "order_history_projection_batch"
 
 KEY = r"\d{19}#((PENDING|APPROVED|REJECTED|CANCELLED)#)?\d{19}"
+EVENT_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+ORDER_KEY = rf"\d{{19}}#(\d{{4}}-\d\d-\d\dT[0-9:.]{{12}}Z#{EVENT_ID})?"
 ENTRY = {"orderId", "orderTotalCents", "state", "rejectionReason", "createdAt", "version"}
 FIELDS = re.compile(
     r"name|(creditLimit|availableCredit|orderTotal)Cents|version|customerId|customerKey|stateKey"
     r"|state|rejectionReason|createdAt|timeline\.\d+|orders\.\d+"
+    r"|orderKey|type|source|aggregate(Type|Id|Version)|occurredAt|correlationId|causationId"
+    r"|projectedAt|deliveries"
 )
 
 OPERATORS = [
@@ -111,10 +116,15 @@ def story(view: OrderHistoryView, recorder: Recorder, monkeypatch: pytest.Monkey
 
 
 def assert_is_a_query_of_ours(query: dict[str, Any]) -> None:
-    """The filter is one of the four that there are, with integers and keys in it."""
+    """The filter is one of the six that there are, with integers, keys and events' ids in it."""
     match query:
         case {"_id": int() as number}:
             assert 1 <= number < 2**63
+        case {"_id": str() as event_id}:
+            assert re.fullmatch(EVENT_ID, event_id)
+        case {"orderKey": {"$gt": str() as last, "$lt": str() as end}}:
+            assert re.fullmatch(ORDER_KEY, last)
+            assert re.fullmatch(r"\d{19}#", end)
         case {"name": {"$exists": True}}:
             pass
         case {"customerKey": {"$gte": str() as first, "$lt": str() as end}}:
@@ -133,14 +143,14 @@ def assert_is_a_query_of_ours(query: dict[str, Any]) -> None:
 def assert_is_an_update_of_ours(update: dict[str, Any]) -> None:
     """The update sets fields that there are to plain values, in one document."""
     query, change = update["q"], update["u"]
-    assert isinstance(query["_id"], int)
+    assert type(query["_id"]) in (int, str)
     assert not update.get("multi")
     for name, guard in query.items():
         if name != "_id":
             assert re.fullmatch(r"version|orders\.\d+(\.version)?", name), query
             ((operator, value),) = guard.items()
             assert (operator, type(value)) in {("$lt", int), ("$exists", bool)}
-    assert set(change) <= {"$set", "$setOnInsert", "$unset"}
+    assert set(change) <= {"$set", "$setOnInsert", "$unset", "$inc"}
     for operator in change:
         for path, value in change[operator].items():
             assert FIELDS.fullmatch(path), path
@@ -164,8 +174,21 @@ def test_an_operator_in_a_query_parameter_is_refused_and_asks_nothing(
     assert recorder.filters() == []
 
 
+@pytest.mark.parametrize("value", [*OPERATORS, "YWZ0ZXI6MQ", encode_next_token("$ne")])
+def test_an_operator_as_the_token_of_a_page_of_events_is_refused(
+    recorder: Recorder, value: str
+) -> None:
+    refused = send(handler, EVENTS, query={"nextToken": value})
+
+    refused.problem(400, "invalid-request")
+    for query in recorder.filters():
+        assert_is_a_query_of_ours(query)
+
+
 @pytest.mark.parametrize("value", OPERATORS)
-@pytest.mark.parametrize(("sample", "name"), [(CUSTOMER, "customerId"), (ORDER, "orderId")])
+@pytest.mark.parametrize(
+    ("sample", "name"), [(CUSTOMER, "customerId"), (ORDER, "orderId"), (EVENTS, "orderId")]
+)
 def test_an_operator_in_an_id_is_refused_and_asks_nothing(
     recorder: Recorder, sample: str, name: str, value: str
 ) -> None:
@@ -217,12 +240,14 @@ def test_what_is_allowed_asks_what_it_should(recorder: Recorder) -> None:
         (ORDER, {}),
         (CUSTOMER, {}),
         (CUSTOMER, {"state": "PENDING"}),
+        (EVENTS, {}),
     ]:
         assert send(handler, sample, query=query).status == 200
-    token = send(handler, CUSTOMER, query={"limit": 1}).json["nextToken"]
-    assert send(handler, CUSTOMER, query={"nextToken": token}).status == 200
+    for sample in (CUSTOMER, EVENTS):
+        token = send(handler, sample, query={"limit": 1}).json["nextToken"]
+        assert send(handler, sample, query={"nextToken": token}).status == 200
 
-    assert len(recorder.filters()) == 8
+    assert len(recorder.filters()) == 15
     for query in recorder.filters():
         assert_is_a_query_of_ours(query)
 
@@ -232,7 +257,8 @@ TEXT = st.text() | st.sampled_from(OPERATORS) | st.from_regex(r"\A[\[\]{}$.:\"'0
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    customer_id=st.integers(-10, 2**64).map(str) | TEXT,
+    path=st.sampled_from([(CUSTOMER, "customerId"), (EVENTS, "orderId")]),
+    id_in_path=st.integers(-10, 2**64).map(str) | TEXT,
     query=st.dictionaries(
         st.sampled_from(["state", "limit", "nextToken"]) | TEXT,
         st.sampled_from(["PENDING", "APPROVED", "1", "100", "YWZ0ZXI6MQ"]) | TEXT,
@@ -240,11 +266,12 @@ TEXT = st.text() | st.sampled_from(OPERATORS) | st.from_regex(r"\A[\[\]{}$.:\"'0
     ),
 )
 def test_whatever_is_asked_only_queries_of_ours_are_sent(
-    recorder: Recorder, customer_id: str, query: dict[str, str]
+    recorder: Recorder, path: tuple[str, str], id_in_path: str, query: dict[str, str]
 ) -> None:
     recorder.commands.clear()
+    sample, name = path
 
-    answered = send(handler, CUSTOMER, path_parameters={"customerId": customer_id}, query=query)
+    answered = send(handler, sample, path_parameters={name: id_in_path}, query=query)
 
     assert answered.status in (200, 400, 404)
     assert recorder.updates() == []
@@ -310,7 +337,7 @@ def test_whatever_an_event_says_only_updates_of_ours_are_sent(
 ) -> None:
     recorder.commands.clear()
 
-    project(envelope, view)
+    project(envelope, view, delivered_at=now())
 
     for update in recorder.updates():
         assert_is_an_update_of_ours(update)

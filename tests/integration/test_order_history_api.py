@@ -8,18 +8,24 @@ from typing import Any
 
 import pytest
 
+from authorization import Caller
 from functions.order_history_api import handler
 from functions.order_history_projection import handler as projection
+from messaging.domain_event import EventDecoder
 from order_history.mongodb import RECENT_ORDERS, OrderHistoryView
+from order_history.projection import EVENTS as EVENTS_OF_THE_VIEW
+from order_history.projection import project
 from orders.events import OrderState
+from rest_api import encode_next_token
 from shared.identifiers import MAX_ID
 from shared.money import Money
 from tests.integration.api import send
 from tests.integration.conftest import LambdaContext, LogLines
 from tests.integration.mongodb import snapshot, unreachable_view
-from tests.samples import load
+from tests.samples import load, messages
 
 COUNT, ORDER = "order_history_api_count", "order_history_api_order"
+EVENTS = "order_history_api_events"
 CUSTOMER, REJECTED = "order_history_api_customer", "order_history_api_customer_rejected"
 JANE = int(load(CUSTOMER)["pathParameters"]["customerId"])
 FIRST_ORDER = int(load(ORDER)["pathParameters"]["orderId"])
@@ -226,6 +232,123 @@ def test_amounts_are_shown_exactly(view: OrderHistoryView) -> None:
 
 def test_an_order_nobody_has_told_of_is_not_found() -> None:
     send(handler, ORDER).problem(404, "order-history-not-found")
+
+
+# GET /orderhistory/orders/{orderId}/events
+
+
+@pytest.mark.usefixtures("story")
+def test_the_sample_shows_all_events_of_the_order_as_they_occurred() -> None:
+    shown = send(handler, EVENTS)
+
+    assert shown.status == 200
+    events = shown.json["events"]
+    assert [event["type"] for event in events] == [
+        "OrderCreated",
+        "CustomerCreditReserved",
+        "OrderApproved",
+        "OrderCancelled",
+        "CustomerCreditReleased",
+    ]
+    created, reserved, *_ = events
+    assert reserved.pop("projectedAt") > reserved["occurredAt"]
+    assert reserved == {
+        "eventId": "a2ed2680-b58a-5776-b104-07566135af28",
+        "type": "CustomerCreditReserved",
+        "source": "customers-and-orders.customers",
+        "aggregateType": "Customer",
+        "aggregateId": JANE,
+        "aggregateVersion": 2,
+        "occurredAt": "2026-11-04T09:30:10.120Z",
+        "correlationId": "5f0c1d2e-3b4a-4c5d-8e6f-7a8b9c0d1e01",
+        "causationId": created["eventId"],
+        "deliveries": 1,
+    }
+    assert created["causationId"] is None
+    assert shown.json["nextToken"] is None
+
+
+@pytest.mark.usefixtures("story")
+def test_a_refusal_is_among_the_events_of_the_order_that_was_rejected() -> None:
+    (rejected,) = send(handler, REJECTED).json["orders"]
+
+    shown = send(handler, EVENTS, path_parameters={"orderId": rejected})
+
+    types = [event["type"] for event in shown.json["events"]]
+    assert types == ["OrderCreated", "CustomerCreditReservationFailed", "OrderRejected"]
+
+
+@pytest.mark.usefixtures("story")
+def test_each_delivery_of_an_event_is_counted_and_the_first_is_when_it_was_seen() -> None:
+    before = send(handler, EVENTS).json["events"]
+    for _ in range(2):
+        projection.lambda_handler(load("order_history_projection_batch"), LambdaContext())
+
+    events = send(handler, EVENTS).json["events"]
+
+    assert [event.pop("deliveries") for event in events] == [3] * 5
+    assert [event.pop("deliveries") for event in before] == [1] * 5
+    assert events == before
+
+
+def test_what_the_view_is_rebuilt_from_was_not_delivered(view: OrderHistoryView) -> None:
+    decoder = EventDecoder(EVENTS_OF_THE_VIEW)
+    for message in messages(load("order_history_projection_batch")):
+        event = decoder.decode(message["source"], message["detail-type"], message["detail"])
+        project(event, view)
+
+    events = send(handler, EVENTS).json["events"]
+    assert [event["deliveries"] for event in events] == [0] * 5
+    assert all(event["projectedAt"] > event["occurredAt"] for event in events)
+
+
+@pytest.mark.usefixtures("story")
+def test_the_pages_have_every_event_once() -> None:
+    everything = send(handler, EVENTS).json["events"]
+
+    found, query = [], {"limit": 2}
+    while True:
+        page = send(handler, EVENTS, query=query).json
+        found.append(page["events"])
+        if page["nextToken"] is None:
+            break
+        query["nextToken"] = page["nextToken"]
+
+    assert [len(page) for page in found] == [2, 2, 1]
+    assert [event for page in found for event in page] == everything
+
+
+@pytest.mark.usefixtures("story")
+@pytest.mark.parametrize("token", ["forged", encode_next_token(7), encode_next_token("A" * 36)])
+def test_a_next_token_that_is_of_no_event_is_refused(token: str) -> None:
+    send(handler, EVENTS, query={"nextToken": token}).problem(400, "invalid-request")
+
+
+@pytest.mark.usefixtures("story")
+def test_the_token_of_another_order_leads_to_nothing() -> None:
+    (rejected,) = send(handler, REJECTED).json["orders"]
+    ids = {"orderId": rejected}
+    token = send(handler, EVENTS, path_parameters=ids, query={"limit": 1}).json["nextToken"]
+
+    shown = send(handler, EVENTS, query={"nextToken": token})
+
+    assert shown.json == {"events": [], "nextToken": None}
+
+
+def test_events_of_an_order_nobody_has_told_of_are_not_found() -> None:
+    send(handler, EVENTS).problem(404, "order-history-not-found")
+
+
+@pytest.mark.usefixtures("story")
+def test_a_customers_token_shows_that_customers_orders_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    statuses = {}
+    for customer_id in (JANE, JANE + 1):
+        monkeypatch.setattr(handler.api, "caller", Caller(None, customer_id))
+        statuses[customer_id] = [send(handler, sample).status for sample in (ORDER, EVENTS)]
+
+    assert statuses == {JANE: [200, 200], JANE + 1: [403, 403]}
 
 
 def test_a_database_that_does_not_answer_is_our_failure(

@@ -129,7 +129,7 @@ def test_a_view_that_is_lost_meanwhile_has_lost_the_rebuild_as_well(
     rebuild.advance("Orders 1/1", 0, 0)
 
     assert rebuild.parts() == []
-    assert documents(view) == {"customers": [], "orders": []}
+    assert documents(view) == {"customers": [], "orders": [], "events": []}
 
 
 def test_an_item_that_holds_no_event_is_passed_over_and_counted(
@@ -203,4 +203,4 @@ def test_the_function_empties_the_view_only_when_told_to(
     assert documents(view) == before
 
     handler.lambda_handler({"command": "drop"}, LambdaContext())
-    assert documents(view) == {"customers": [], "orders": []}
+    assert documents(view) == {"customers": [], "orders": [], "events": []}

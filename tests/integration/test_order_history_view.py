@@ -162,7 +162,7 @@ def test_the_largest_ids_and_amounts_there_are_are_kept_exactly(view: OrderHisto
 @pytest.fixture(scope="module")
 def expected(mongodb_uri: str) -> dict[str, list[Any]]:
     with mongodb.fresh_view(mongodb_uri) as view:
-        deliver(view, everything())
+        deliver(view, EVERYTHING)
         return documents(view)
 
 

@@ -91,3 +91,16 @@ def test_our_code_is_packaged_without_tests_and_bytecode(artifacts: Path) -> Non
 
     assert {"customer.py", "outbox.py", "rest_api.py"} <= files
     assert all(name.endswith(".py") and not name.startswith("test_") for name in files)
+
+
+def test_the_console_is_packaged_with_its_files_and_the_committed_description_of_the_api(
+    artifacts: Path,
+) -> None:
+    static = artifacts / "ConsoleFunction/console/static"
+
+    source = ROOT / "functions/console/static"
+    packaged, known = (
+        {str(path.relative_to(root)) for path in root.rglob("*")} for root in (static, source)
+    )
+    assert packaged == known
+    assert (static / "openapi.json").read_text() == (ROOT / "docs/openapi.json").read_text()

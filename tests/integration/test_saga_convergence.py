@@ -259,6 +259,7 @@ class System:
             assert facts_in(document) == facts_of(order)
             assert sorted(document["timeline"]) == [str(n) for n in range(1, order.version + 1)]
             assert document["timeline"][str(order.version)]["state"] == order.state
+            self._check_events_of(order.id)
         unknown = {order.customer_id for order in orders} - set(self.customer_ids)
         assert all(self.view.find_customer(customer_id) is None for customer_id in unknown)
 
@@ -268,6 +269,15 @@ class System:
         expected = {str(o.id): facts_of(o) for o in self.orders() if o.customer_id == customer_id}
         assert {key: facts_in(order) for key, order in embedded.items()} == expected
         return {"orders": embedded} if embedded else {}
+
+    def _check_events_of(self, order_id: int) -> None:
+        """All events that concern the order are in the view, and each came after what it answers."""
+        events = self.view.find_events(order_id, limit=100, after=None)
+        told = {d.event_type for d in self.messages if d.order_id == order_id}
+        assert sorted(event["type"] for event in events) == sorted(told)
+        assert all(event["deliveries"] >= 1 for event in events)
+        ids = {event["_id"] for event in events}
+        assert all(event["causationId"] in {None, *ids} for event in events)
 
     def everything(self) -> tuple[Any, Any]:
         """All that is stored anywhere."""

@@ -75,9 +75,11 @@ def test_each_service_subscribes_to_what_its_column_says(column: int, rule: str)
 
 def test_order_history_subscribes_to_what_its_column_says() -> None:
     pattern = resources("AWS::Events::Rule")["OrderHistoryProjectionRule"]["EventPattern"]
-    named = names(table_row("subscribes to")[2])
+    assert table_row("subscribes to")[2] == "all events of Customers, and all events of Orders"
 
-    assert set(pattern["detail-type"]) == named | published(order_events, order_events.OrderEvent)
+    assert set(pattern["detail-type"]) == published(
+        customer_events, customer_events.CustomerEvent
+    ) | published(order_events, order_events.OrderEvent)
 
 
 def test_every_fault_is_named_by_the_guarantee_that_it_attacks() -> None:

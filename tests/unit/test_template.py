@@ -29,7 +29,10 @@ RELAYS = [name for name, f in DEVELOPMENT.functions.items() if sources(f, "Dynam
 APIS = [name for name, f in DEVELOPMENT.functions.items() if sources(f, "Api")]
 BY_HAND = ["OrderHistoryRebuildFunction"]
 """Triggered by nothing: `make rebuild-history` invokes it."""
-OF_A_SERVICE = [name for name in FUNCTIONS if name not in ("HealthFunction", *BY_HAND)]
+OPEN_TO_EVERYBODY = {"HealthFunction", "ConsoleFunction"}
+OF_A_SERVICE = [name for name in FUNCTIONS if name not in {*OPEN_TO_EVERYBODY, *BY_HAND}]
+WITH_ROUTES = [name for name in APIS if name != "ConsoleFunction"]
+"""Those with a resolver. The console's files are at the paths that it names."""
 
 
 @pytest.fixture(params=[DEVELOPMENT, PRODUCTION], ids=["development", "production"])
@@ -252,7 +255,7 @@ def registered_routes(api: APIGatewayRestResolver) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("function", APIS)
+@pytest.mark.parametrize("function", WITH_ROUTES)
 def test_the_api_leads_to_the_routes_that_a_handler_has_and_to_no_other(function: str) -> None:
     routes = {(s["Method"], s["Path"]) for s in sources(DEVELOPMENT.functions[function], "Api")}
 
@@ -260,19 +263,33 @@ def test_the_api_leads_to_the_routes_that_a_handler_has_and_to_no_other(function
 
 
 @pytest.mark.parametrize("function", APIS)
-def test_health_alone_is_open_to_everybody_at_the_gate_as_in_the_function(function: str) -> None:
+def test_health_and_the_consoles_files_alone_are_open_to_everybody(function: str) -> None:
     routes = sources(DEVELOPMENT.functions[function], "Api")
+
+    assert [is_open(route) for route in routes] == [function in OPEN_TO_EVERYBODY] * len(routes)
+
+
+@pytest.mark.parametrize("function", WITH_ROUTES)
+def test_what_is_open_at_the_gate_is_open_in_the_function(function: str) -> None:
     api = handler_of(DEVELOPMENT, function).api
 
-    assert [is_open(route) for route in routes] == [function == "HealthFunction"] * len(routes)
-    assert (api.scope is None) == (function == "HealthFunction")
+    assert (api.scope is None) == (function in OPEN_TO_EVERYBODY)
+
+
+def test_the_api_leads_to_the_files_of_the_console_and_to_nothing_else_there() -> None:
+    routes = {
+        (s["Method"], s["Path"]) for s in sources(DEVELOPMENT.functions["ConsoleFunction"], "Api")
+    }
+    paths = handler_of(DEVELOPMENT, "ConsoleFunction").pages()
+
+    assert {("get", re.sub("^/assets/.*", "/assets/{file}", path)) for path in paths} == routes
 
 
 def test_no_two_functions_have_the_same_route() -> None:
     functions = DEVELOPMENT.functions.values()
     routes = [(s["Method"], s["Path"]) for f in functions for s in sources(f, "Api")]
 
-    assert len(routes) == len(set(routes)) == 11
+    assert len(routes) == len(set(routes)) == 16
 
 
 # Queues

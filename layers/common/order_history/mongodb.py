@@ -1,32 +1,38 @@
 """The view in a MongoDB-compatible database.
 
-Two collections. `customers` has a document per customer, with the customer's most recent orders:
+Three collections. `customers` has a document per customer, with the customer's most recent orders:
 
     {_id: customerId, name, creditLimitCents, availableCreditCents, version,
      orders: {"<orderId>": {orderId, orderTotalCents, state, rejectionReason, createdAt, version}}}
 
-and `orders` a document per order, all of them:
+`orders` has a document per order, all of them:
 
     {_id: orderId, customerId, orderTotalCents, state, rejectionReason, createdAt, version,
      customerKey, stateKey, timeline: {"<version>": {state, at}}}
 
-`customerKey` and `stateKey` sort a customer's orders (in one state) by id, each in one string with one
-index, so that a page costs the same however many orders the customer has, on every database that
-speaks the protocol. Amounts are integer cents, instants ISO 8601 strings. Only operators that MongoDB,
+and `events` a document per event that concerns an order, with what the projection saw of it:
+
+    {_id: eventId, orderKey, type, source, aggregateType, aggregateId, aggregateVersion,
+     occurredAt, correlationId, causationId, projectedAt, deliveries}
+
+`customerKey` and `stateKey` sort a customer's orders (in one state) by id, `orderKey` an order's events by
+their occurrence, each in one string with one index, so that a page costs the same however many there
+are, on every database that speaks the protocol. Amounts are integer cents, instants ISO 8601 strings. Only operators that MongoDB,
 Amazon DocumentDB, FerretDB and the embedded server have in common are used.
 """
 
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from typing import Any
 
 import pymongo
-from pymongo import DESCENDING, MongoClient
+from pymongo import ASCENDING, DESCENDING, MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from messaging.domain_event import format_instant
+from messaging.domain_event import DomainEventEnvelope, format_instant, now
 from order_history.projection import OrderSnapshot
 from orders.events import OrderState
 from shared.money import Money
@@ -84,6 +90,7 @@ class OrderHistoryView:
         database = client.get_default_database("order_history")
         self._customers: Collection[Document] = database["customers"]
         self._orders: Collection[Document] = database["orders"]
+        self._events: Collection[Document] = database["events"]
         self._has_indexes = False
 
     def ensure_indexes(self, *, once: bool = True) -> None:
@@ -91,6 +98,7 @@ class OrderHistoryView:
         if not (self._has_indexes and once):
             self._orders.create_index("customerKey")
             self._orders.create_index("stateKey")
+            self._events.create_index("orderKey")
             self._has_indexes = True
 
     def ping(self, time_limit_seconds: float) -> None:
@@ -103,7 +111,8 @@ class OrderHistoryView:
     def put_customer(self, customer_id: int, name: str, credit_limit: Money) -> None:
         """The customer has the name and credit limit, which never change."""
         facts = {"name": name, "creditLimitCents": credit_limit.cents}
-        self._upsert(self._customers, {"_id": customer_id}, facts, {"version": 0})
+        change = {"$set": facts, "$setOnInsert": {"version": 0}}
+        self._upsert(self._customers, {"_id": customer_id}, change)
 
     def put_available_credit(self, customer_id: int, available: Money, version: int) -> bool:
         """The customer has `available` credit, unless as late a version is known: then False."""
@@ -135,23 +144,41 @@ class OrderHistoryView:
         )
         return is_news
 
+    def put_event(
+        self, envelope: DomainEventEnvelope, order_id: int, delivered_at: datetime | None
+    ) -> None:
+        """The event is among those of the order. With `delivered_at`, one more delivery of it is counted."""
+        metadata = envelope.metadata
+        facts = {
+            "orderKey": _order_key(order_id, metadata.occurred_at, metadata.event_id),
+            "type": envelope.event_type,
+            "source": envelope.event.source,
+            "aggregateType": metadata.aggregate_type,
+            "aggregateId": int(metadata.aggregate_id),
+            "aggregateVersion": metadata.aggregate_version,
+            "occurredAt": format_instant(metadata.occurred_at),
+            "correlationId": metadata.correlation_id,
+            "causationId": metadata.causation_id,
+            "projectedAt": format_instant(delivered_at or now()),
+        }
+        change: Document = {"$setOnInsert": facts}
+        if delivered_at is None:
+            facts["deliveries"] = 0
+        else:
+            change["$inc"] = {"deliveries": 1}
+        self._upsert(self._events, {"_id": metadata.event_id}, change)
+
     def _put_version(
         self, collection: Collection[Document], key: int, facts: Document, version: int
     ) -> bool:
         """Whether `facts` are now in the document, because none as late as `version` were."""
         older = {"_id": key, "version": {"$lt": version}}
-        return self._upsert(collection, older, {**facts, "version": version})
+        return self._upsert(collection, older, {"$set": {**facts, "version": version}})
 
     def _upsert(
-        self,
-        collection: Collection[Document],
-        document: Document,
-        facts: Document,
-        on_insert: Document | None = None,
+        self, collection: Collection[Document], document: Document, change: Document
     ) -> bool:
-        change = {"$set": facts}
-        if on_insert:
-            change["$setOnInsert"] = on_insert
+        """Whether the document, if need be a new one, matched and was changed."""
         try:
             collection.update_one(document, change, upsert=True)
         except DuplicateKeyError:
@@ -171,7 +198,7 @@ class OrderHistoryView:
         change = {"$set": {path: entry}}
         if order.version > 1 and self._customers.update_one(older, change).matched_count:
             return
-        if self._upsert(self._customers, absent, {path: entry}, {"version": 0}):
+        if self._upsert(self._customers, absent, {**change, "$setOnInsert": {"version": 0}}):
             self._drop_oldest_orders(order.customer_id)
         else:
             self._customers.update_one(older, change)
@@ -227,6 +254,20 @@ class OrderHistoryView:
         found = self._orders.find({field: {"$gte": first, "$lt": end}})
         return list(found.sort(field, DESCENDING).limit(limit))
 
+    def find_events(self, order_id: int, limit: int, after: str | None) -> list[Document]:
+        """Up to `limit` events of the order as they occurred, from behind the one with the id `after` on.
+
+        An event that is none of the order's has none behind it.
+        """
+        start = _first_key(order_id)
+        if after is not None:
+            last = self._events.find_one({"_id": after})
+            if last is None or not last["orderKey"].startswith(start):
+                return []
+            start = last["orderKey"]
+        found = self._events.find({"orderKey": {"$gt": start, "$lt": _first_key(order_id + 1)}})
+        return list(found.sort("orderKey", ASCENDING).limit(limit))
+
 
 _END = 10**19 - 1
 """Above every id in the keys' 19 digits."""
@@ -247,3 +288,11 @@ def _customer_key(customer_id: int, order_id: int) -> str:
 
 def _state_key(customer_id: int, state: OrderState, order_id: int) -> str:
     return f"{customer_id:019}#{state.value}#{order_id:019}"
+
+
+def _order_key(order_id: int, occurred_at: datetime, event_id: str) -> str:
+    return f"{_first_key(order_id)}{format_instant(occurred_at)}#{event_id}"
+
+
+def _first_key(order_id: int) -> str:
+    return f"{order_id:019}#"

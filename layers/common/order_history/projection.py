@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from customers.events import CustomerCreated, CustomerCreditReleased, CustomerCreditReserved
-from messaging.domain_event import DomainEventEnvelope
+from customers.events import (
+    CustomerCreated,
+    CustomerCreditReleased,
+    CustomerCreditReservationFailed,
+    CustomerCreditReserved,
+    CustomerValidationFailed,
+)
+from messaging.domain_event import DomainEvent, DomainEventEnvelope
 from orders.events import (
     OrderApproved,
     OrderCancelled,
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
 EVENTS = (
     CustomerCreated,
     CustomerCreditReserved,
+    CustomerCreditReservationFailed,
+    CustomerValidationFailed,
     CustomerCreditReleased,
     OrderCreated,
     OrderApproved,
@@ -52,8 +60,18 @@ class OrderSnapshot:
     """When this version came to be."""
 
 
-def project(envelope: DomainEventEnvelope, view: OrderHistoryView) -> bool:
-    """The view knows what the event tells. It never goes back behind what it knew before: then False."""
+def project(
+    envelope: DomainEventEnvelope, view: OrderHistoryView, delivered_at: datetime | None = None
+) -> bool:
+    """The view knows what the event tells. It never goes back behind what it knew before: then False.
+
+    `delivered_at` is when the event was delivered, which the view counts. None is for an event that
+    was read elsewhere: from an outbox, to rebuild the view.
+    """
+    order_id = _order_of(envelope.event)
+    if order_id is not None:
+        # First, so that a delivery counts that goes no further.
+        view.put_event(envelope, order_id, delivered_at)
     version = envelope.metadata.aggregate_version
     match envelope.event:
         case CustomerCreated(customer_id=customer_id, name=name, credit_limit=credit_limit):
@@ -80,3 +98,18 @@ def project(envelope: DomainEventEnvelope, view: OrderHistoryView) -> bool:
                 )
             )
     return False
+
+
+def _order_of(event: DomainEvent) -> int | None:
+    """The order that the event concerns."""
+    match event:
+        case (
+            OrderEvent(order_id=order_id)
+            | CustomerCreditReserved(order_id=order_id)
+            | CustomerCreditReservationFailed(order_id=order_id)
+            | CustomerValidationFailed(order_id=order_id)
+            | CustomerCreditReleased(order_id=order_id)
+        ):
+            return order_id
+        case _:
+            return None

@@ -1,0 +1,1 @@
+"""What people see and do, in a real browser, on a stack of its own."""

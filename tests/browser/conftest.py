@@ -1,0 +1,107 @@
+"""A page of the system's Chromium that notes what must not happen, and the stack that it shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+
+from tests.e2e.conftest import api, base_url, embedded_stack  # noqa: F401, fixtures
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+HOW_TO_GET_IT = "The browser tests need Chromium: `apt-get install chromium` on Debian, or set CHROMIUM to the path of one."
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+ARTIFACTS = Path(__file__).parent / "artifacts"
+DEADLINE_MILLISECONDS = 90_000
+DESKTOP, PHONE = (1440, 900), (375, 812)
+
+# The view answers 404 until it has heard of what is new. The page asks again; browsers log each such answer.
+VIEW_IS_BEHIND = re.compile(
+    r"status of 404 .*/(customers/\d+/orderhistory|orderhistory/orders/\d+)\b"
+)
+
+expect.set_options(timeout=DEADLINE_MILLISECONDS)
+
+
+def chromium() -> str:
+    """The path of the browser. Skips where there is none, and fails in CI, where there has to be one."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None and os.environ.get("CI"):
+        pytest.fail(HOW_TO_GET_IT)
+    if found is None:
+        pytest.skip(HOW_TO_GET_IT)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(base_url: str) -> Iterator[Browser]:  # noqa: F811
+    """Of a module, not of the session: Playwright's event loop is in the way of those of later tests."""
+    path = chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """A page, and what happened in it."""
+
+    page: Page
+    base_url: str
+    requests: list[Request] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    expected_errors: list[str] = field(default_factory=list)
+    """Patterns of errors that the test provokes."""
+
+    def open(self, path: str = "/") -> Page:
+        self.page.goto(f"{self.base_url}{path}")
+        return self.page
+
+    def unexpected_errors(self) -> list[str]:
+        return [
+            error
+            for error in self.errors
+            if not VIEW_IS_BEHIND.search(error)
+            and not any(re.search(pattern, error) for pattern in self.expected_errors)
+        ]
+
+    def hosts(self) -> set[str]:
+        """Where requests went; data: URLs go nowhere."""
+        return {urlsplit(request.url).netloc for request in self.requests} - {""}
+
+
+@pytest.fixture
+def visit(browser: Browser, base_url: str) -> Iterator[Visit]:  # noqa: F811
+    """Afterwards nothing is in the browser's console, and no other host was asked for anything."""
+    width, height = DESKTOP
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, reduced_motion="reduce"
+    )
+    context.set_default_timeout(DEADLINE_MILLISECONDS)
+    page = context.new_page()
+    visit = Visit(page, base_url)
+    page.on("request", lambda request: visit.requests.append(request))  # noqa: PLW0108, no built-in does
+    page.on("pageerror", lambda error: visit.errors.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            visit.errors.append(f"{message.text} {message.location.get('url', '')}")
+            if message.type in {"error", "warning"}
+            else None
+        ),
+    )
+    yield visit
+    context.close()
+    assert visit.unexpected_errors() == []
+    assert visit.hosts() <= {urlsplit(base_url).netloc}
