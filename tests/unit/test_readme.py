@@ -34,8 +34,12 @@ def published(module: object, base: type[DomainEvent]) -> set[str]:
     }
 
 
-def test_every_make_target_named_exists() -> None:
-    named = set(re.findall(r"(?:`|\$\(|^    )make ([a-z][a-z-]+)", README, re.MULTILINE))
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "docs/runbook.md", "docs/scaling.md"]
+)
+def test_every_make_target_named_exists(document: str) -> None:
+    text = (ROOT / document).read_text()
+    named = set(re.findall(r"(?:`|\$\(|^    )make ([a-z][a-z-]+)", text, re.MULTILINE))
 
     assert named
     assert named <= set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
