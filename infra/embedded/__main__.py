@@ -38,7 +38,7 @@ CUSTOMER=$(curl -s $URL/customers -H 'Content-Type: application/json' \
 -d '{{"name": "Jane Doe", "creditLimit": {{"amount": 5}}}}' | grep -oE '[0-9]+')
 ORDER=$(curl -s $URL/orders -H 'Content-Type: application/json' \
 -d '{{"customerId": '$CUSTOMER', "orderTotal": {{"amount": 4}}}}' | grep -oE '[0-9]+')
-sleep 2; curl -s $URL/orders/$ORDER; echo
+sleep 5; curl -s $URL/orders/$ORDER; echo
 curl -s $URL/customers/$CUSTOMER/orderhistory; echo"""
 LOOK_INTERVAL_SECONDS = 1.0
 
