@@ -144,14 +144,17 @@ def trace(order: int | None, correlation: str | None, target: Target) -> None:
         _print_timeline(timeline)
 
 
-@cli.command(help="Show orders that are PENDING for too long, and why.")
-@click.option(
+older_than_option = click.option(
     "--older-than",
     envvar="OLDER_THAN",
     default=60.0,
     show_default=True,
     help="Seconds (OLDER_THAN).",
 )
+
+
+@cli.command(help="Show orders that are PENDING for too long, and why.")
+@older_than_option
 @target_options
 @limit_option("Orders to look into, the oldest first (LIMIT).")
 def stuck(older_than: float, target: Target, limit: int) -> None:
@@ -172,13 +175,7 @@ def stuck(older_than: float, target: Target, limit: int) -> None:
 
 @cli.command(help="Publish the last event of sagas that are stuck once more.")
 @click.option("--order", "order_id", envvar="ORDER", type=int, help="This order alone (ORDER).")
-@click.option(
-    "--older-than",
-    envvar="OLDER_THAN",
-    default=60.0,
-    show_default=True,
-    help="Seconds (OLDER_THAN).",
-)
+@older_than_option
 @target_options
 @limit_option("Orders to resume, the oldest first (LIMIT).")
 def resume(order_id: int | None, older_than: float, target: Target, limit: int) -> None:
