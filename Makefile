@@ -13,25 +13,25 @@ export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install run up down url logs reset deploy-local demo dlq redrive trace stuck resume rebuild-history
-.PHONY: test check format audit screenshots chaos openapi fuzz asyncapi tour docs bench bench-rebuild costs load-test lock clean
+.PHONY: test check format audit screenshots chaos openapi fuzz docs bench bench-rebuild costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-19s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Install the locked packages (every target does this first)
-	@$(PYTHON) infra/install.py $(VENV) $(EMULATORS_VENV)
+	@$(PYTHON) infra/local/install.py $(VENV) $(EMULATORS_VENV)
 
 # --- On this machine -------------------------------------------------------------------------------------------------
 
 run: install ## Start everything, deploy, follow the logs; Ctrl-C stops everything
-	@$(BIN)/python -m infra.embedded run
+	@$(BIN)/python -m infra.local run
 
 up: install ## The same in the background
-	@$(BIN)/python -m infra.embedded up
+	@$(BIN)/python -m infra.local up
 
 down: install ## Stop what `up` started
-	@$(BIN)/python -m infra.embedded down
+	@$(BIN)/python -m infra.local down
 
 # Or localstack
 TARGET ?= embedded
@@ -43,63 +43,63 @@ logs: install ## Follow the functions' logs; TARGET=localstack: of those there
 	@$(BIN)/python -m infra.$(TARGET) logs
 
 reset: install ## Throw all data away, and start anew what was running
-	@$(BIN)/python -m infra.embedded reset
+	@$(BIN)/python -m infra.local reset
 
 deploy-local: install ## Build and deploy changed code to what is running; data stays
-	@$(BIN)/python -m infra.embedded deploy
+	@$(BIN)/python -m infra.local deploy
 
 demo: install ## Walk through the saga by HTTP, each request and response printed
-	@$(BIN)/python -m infra.demo
+	@$(BIN)/python -m infra.local.demo
 
 # --- Operating it ----------------------------------------------------------------------------------------------------
 
 # Each of the stack on TARGET (embedded, localstack, aws); what they are given, they take from the environment.
 
 dlq: install ## Show what the dead-letter queues hold, and why
-	@$(BIN)/python -m infra.operate dlq
+	@$(BIN)/python -m infra.ops dlq
 
 redrive: install ## Send dead letters back to where they came from: QUEUE=orders-subscriber
 	@$(if $(QUEUE),,$(error QUEUE is needed: make redrive QUEUE=orders-subscriber; `make dlq` lists them))
-	@$(BIN)/python -m infra.operate redrive
+	@$(BIN)/python -m infra.ops redrive
 
 trace: install ## Show a saga as a timeline: ORDER=<id> or CORRELATION=<id>
-	@$(BIN)/python -m infra.operate trace
+	@$(BIN)/python -m infra.ops trace
 
 stuck: install ## Show orders that are PENDING for longer than OLDER_THAN=60 seconds, and why
-	@$(BIN)/python -m infra.operate stuck
+	@$(BIN)/python -m infra.ops stuck
 
 resume: install ## Publish the last event of their sagas once more; or of one: ORDER=<id>
-	@$(BIN)/python -m infra.operate resume
+	@$(BIN)/python -m infra.ops resume
 
 rebuild-history: install ## Make the order history view anew while the system runs; DROP=1 empties it first
-	@$(BIN)/python -m infra.operate rebuild-history
+	@$(BIN)/python -m infra.ops rebuild-history
 
 # --- On LocalStack, in containers ------------------------------------------------------------------------------------
 
 localstack-up: install ## Start LocalStack and MongoDB
-	@$(BIN)/python -m infra.localstack up
+	@$(BIN)/python -m infra.local.localstack up
 
 localstack-deploy: install ## Build and deploy to LocalStack, the one at AWS_ENDPOINT_URL if that is set
-	@$(BIN)/python -m infra.localstack deploy
+	@$(BIN)/python -m infra.local.localstack deploy
 
 localstack-test: install ## Run the end-to-end tests against LocalStack
-	@url=$$($(BIN)/python -m infra.localstack url) && E2E_BASE_URL=$$url $(BIN)/pytest tests/e2e
+	@url=$$($(BIN)/python -m infra.local.localstack url) && E2E_BASE_URL=$$url $(BIN)/pytest tests/e2e
 
 localstack-down: install ## Remove the containers and their data
-	@$(BIN)/python -m infra.localstack down
+	@$(BIN)/python -m infra.local.localstack down
 
 # --- SAM CLI's local mode: the functions in containers, before the stack that runs ------------------------------------
 
 sam-local: install ## Serve the API by `sam local start-api` on SAM_LOCAL_PORT (3000)
-	@$(BIN)/python -m infra.sam_local start-api
+	@$(BIN)/python -m infra.local.sam_local start-api
 
 sam-local-lambda: install ## Serve the functions by `sam local start-lambda` on SAM_LAMBDA_PORT (3001)
-	@$(BIN)/python -m infra.sam_local start-lambda
+	@$(BIN)/python -m infra.local.sam_local start-lambda
 
 sam-local-invoke: install ## Invoke one: FUNCTION=OrdersApiFunction EVENT=events/orders_api_create.json
 	@$(if $(and $(FUNCTION),$(EVENT)),,$(error FUNCTION and EVENT are needed: make sam-local-invoke \
 		FUNCTION=OrdersApiFunction EVENT=events/orders_api_create.json))
-	@$(BIN)/python -m infra.sam_local invoke $(FUNCTION) --event $(EVENT)
+	@$(BIN)/python -m infra.local.sam_local invoke $(FUNCTION) --event $(EVENT)
 
 # --- Quality ---------------------------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ check: install ## Check format, lint (and security), types, imports and the temp
 # Asks the package index for each package's known vulnerabilities; a mirror that cannot tell is an error, not a pass.
 audit: install ## Look for known vulnerabilities of the locked packages
 	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
-		$(foreach lock,layers/dependencies/requirements.txt requirements-dev.txt infra/embedded/requirements.txt,-r $(lock))
+		$(foreach lock,layers/dependencies/requirements.txt requirements-dev.txt infra/local/requirements.txt,-r $(lock))
 
 chaos: install ## Inject faults while orders are made, and audit after each; SHORT=1: a third as many, ONLY=text
 	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
@@ -136,16 +136,9 @@ format: install ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix
 
 openapi: install ## Write docs/openapi.json anew, from the handlers
-	@$(BIN)/python -m infra.openapi
+	@$(BIN)/python -m infra.docs.openapi
 
-asyncapi: install ## Write docs/asyncapi.json anew, from the events' schemas and the template
-	@$(BIN)/python -m infra.asyncapi
-
-tour: install ## Write the guided tour anew (docs/tour.md, .tours/), with the lines as they are now
-	@$(BIN)/python -m infra.tour
-
-docs: openapi asyncapi tour ## Write docs/ anew, from the code: these three, a page per service, an index
-	@PYTHONPATH=layers/common $(BIN)/python -m infra.canvas
+docs: openapi ## Write the documents that are generated from the code
 
 bench: install ## Measure speed, calls, money, growth, beside others; SHORT=1: counts and growth only, ONLY=part
 	@PYTHONPATH=layers/common $(BIN)/python -m tests.benchmarks.bench $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
@@ -168,10 +161,10 @@ lock: install ## Resolve the requirements files again; UPGRADE=1 takes the newes
 	$(compile) $(if $(UPGRADE),--upgrade) requirements-dev.in --output-file requirements-dev.txt
 	$(compile) --constraint requirements-dev.txt $(in_lambda:%=--no-emit-package %) \
 		layers/dependencies/requirements.in --output-file layers/dependencies/requirements.txt
-	$(compile) $(if $(UPGRADE),--upgrade) infra/embedded/requirements.in --output-file infra/embedded/requirements.txt
+	$(compile) $(if $(UPGRADE),--upgrade) infra/local/requirements.in --output-file infra/local/requirements.txt
 
 clean: ## Stop what runs; remove environments, builds and caches
 	@for instance in $(wildcard .embedded/*/instance.json); do \
-		$(BIN)/python -m infra.embedded down --port $$(basename $$(dirname $$instance)); done
+		$(BIN)/python -m infra.local down --port $$(basename $$(dirname $$instance)); done
 	rm -rf .venv* .aws-sam .embedded .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

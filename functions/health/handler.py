@@ -20,8 +20,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from botocore.config import Config
 
-from order_history.mongodb import OrderHistoryView, connect_from_environment
-from rest_api import RestApi, WireModel
+from order_history.view import OrderHistoryView, connect_from_environment
+from rest_api.resolver import RestApi, WireModel
 
 TIME_LIMIT_SECONDS = 2
 """All parts are asked at the same time. One that has not answered by then counts as down."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-import metrics
 from messaging.dead_letters import DeadLetterQueue
 from messaging.relay import Relay
+from telemetry import metrics
 
 logger = Logger()
 relay = Relay(os.environ["EVENT_BUS_NAME"], DeadLetterQueue(os.environ["DEAD_LETTER_QUEUE_URL"]))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.embedded.processes import free_port
+from infra.local.processes import free_port
 from tests.benchmarks.speed import wait_until_all
 from tests.benchmarks.systems import Design, System
 from tests.chaos.aws_proxy import AwsProxy, Upstream

@@ -21,12 +21,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from infra.build import HOST, PROJECT, Build
-from infra.deployed_stack import STACK_NAME
-from infra.embedded import emulators
-from infra.embedded.deployment import RUNTIME
-from infra.embedded.emulators import Directories
-from infra.embedded.processes import free_port, stop
+from infra.local import emulators
+from infra.local.build import HOST, PROJECT, Build
+from infra.local.deployed_stack import STACK_NAME
+from infra.local.deployment import RUNTIME
+from infra.local.emulators import Directories
+from infra.local.processes import free_port, stop
 from tests.benchmarks.stub import StubOfAws
 from tests.benchmarks.systems import System
 from tests.chaos.workers import Workers

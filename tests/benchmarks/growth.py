@@ -21,17 +21,18 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
 from customers import service as customers_service
-from customers.dynamodb import CustomerRepository
-from infra.deployed_stack import CLIENT_CONFIG, CREDENTIALS, REGION, aws_session
-from infra.embedded import emulators
-from infra.embedded.emulators import Directories
-from infra.embedded.processes import free_port, stop
-from messaging.domain_event import Cause, now
-from order_history.mongodb import OrderHistoryView
+from customers.repository import CustomerRepository
+from infra.local import emulators
+from infra.local.deployed_stack import CLIENT_CONFIG, CREDENTIALS, REGION, aws_session
+from infra.local.emulators import Directories
+from infra.local.processes import free_port, stop
+from messaging.domain_event import Cause
 from order_history.projection import OrderSnapshot
+from order_history.view import OrderHistoryView
 from orders import service as orders_service
-from orders.dynamodb import OrderRepository
 from orders.events import OrderState
+from orders.repository import OrderRepository
+from shared.clock import now
 from shared.money import Money
 from tests.benchmarks.calls import Call, CountingProxy, item_bytes, request_units
 from tests.chaos.event_loop import EventLoop

@@ -16,10 +16,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from infra.api_client import ApiClient, wait_until
-from infra.audit import audit, queue_depths
-from infra.deployed_stack import STACK_NAME
-from infra.embedded.stack import EmbeddedStack
+from infra.local.api_client import ApiClient, wait_until
+from infra.local.deployed_stack import STACK_NAME
+from infra.local.stack import EmbeddedStack
+from infra.ops.audit import audit, queue_depths
 
 console = Console()
 

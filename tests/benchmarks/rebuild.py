@@ -25,12 +25,13 @@ from rich.console import Console
 from rich.table import Table
 
 from customers.events import CustomerCreated, CustomerCreditReserved
-from infra.build import PROJECT
-from infra.deployed_stack import STACK_NAME
-from infra.embedded.stack import EmbeddedStack
-from infra.operate.target import Target
-from messaging.domain_event import Cause, DomainEvent, DomainEventEnvelope, format_instant
+from infra.local.build import PROJECT
+from infra.local.deployed_stack import STACK_NAME
+from infra.local.stack import EmbeddedStack
+from infra.ops.target import Target
+from messaging.domain_event import Cause, DomainEvent, DomainEventEnvelope
 from orders.events import OrderApproved, OrderCreated, OrderEvent, OrderState
+from shared.clock import format_instant
 from shared.money import Money
 
 ORDERS_PER_CUSTOMER = 33
@@ -113,7 +114,7 @@ def fill(target: Target, events: Iterator[DomainEventEnvelope]) -> None:
 
 def rebuild(stack: EmbeddedStack, segments: int) -> float:
     """How many seconds the command took. Raises: subprocess.CalledProcessError if it failed."""
-    command = [sys.executable, "-m", "infra.operate", "rebuild-history", "--drop", "--yes"]
+    command = [sys.executable, "-m", "infra.ops", "rebuild-history", "--drop", "--yes"]
     options = ["--segments", str(segments), "--endpoint-url", stack.aws_endpoint_url]
     started = time.monotonic()
     subprocess.run([*command, *options], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)

@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from rich.console import Console
 from rich.table import Table
 
-from infra.build import PROJECT
+from infra.local.build import PROJECT
 from tests.benchmarks import costs
 from tests.benchmarks.figures import percentile
 from tests.benchmarks.growth import Growth
@@ -267,7 +267,7 @@ def machine() -> str:
 
 def versions() -> dict[str, str]:
     """Of Python, the emulators and the packages that the figures depend on most."""
-    emulators = (PROJECT / "infra/embedded/requirements.in").read_text()
+    emulators = (PROJECT / "infra/local/requirements.in").read_text()
     pinned: list[Any] = re.findall(r"^([\w-]+)==([\w.]+)$", emulators, re.MULTILINE)
     installed = {package: version(package) for package in PACKAGES}
     return {"Python": platform.python_version(), **dict(pinned), **installed}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from infra.embedded.processes import LOCALHOST
+from infra.local.processes import LOCALHOST
 
 CUSTOMER = {
     "itemType": {"S": "Customer"},

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pymongo import MongoClient
 
-from infra.api_client import ApiClient
-from infra.build import PROJECT
-from infra.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
-from infra.embedded.stack import EmbeddedStack
+from infra.local.api_client import ApiClient
+from infra.local.build import PROJECT
+from infra.local.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
+from infra.local.stack import EmbeddedStack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Locator, Page, Route, expect
 
-from infra.api_client import ApiClient
+from infra.local.api_client import ApiClient
 from tests.browser.conftest import ARTIFACTS, DESKTOP, PHONE, Visit
 
 pytestmark = pytest.mark.timeout(400)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from infra.api_client import ApiClient
+from infra.local.api_client import ApiClient
 from tests.browser.conftest import Visit
 
 pytestmark = pytest.mark.timeout(400)

@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.status import Status
 
-from infra.embedded.processes import INTERRUPTS, EmbeddedError
+from infra.local.processes import INTERRUPTS, EmbeddedError
 from tests.chaos.clients import ClientGaveUpError
 from tests.chaos.restarts import emulator_ended
 from tests.chaos.scenario import FULL, SHORT, Scenario, Size

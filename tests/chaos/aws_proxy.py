@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from infra.embedded.processes import LOCALHOST
+from infra.local.processes import LOCALHOST
 from tests.chaos.event_loop import EventLoop
 from tests.chaos.http import Request, Response
 

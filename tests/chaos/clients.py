@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from infra.api_client import ApiClient
+from infra.local.api_client import ApiClient
 
 T = TypeVar("T")
 GIVE_UP_SECONDS = 90.0

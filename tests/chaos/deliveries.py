@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from infra.api_client import wait_until
+from infra.local.api_client import wait_until
 from tests.chaos.aws_faults import UnorderedBus
 from tests.chaos.aws_proxy import Fault
 from tests.chaos.outbox import publish, written_since

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from infra.embedded.processes import LOCALHOST
+from infra.local.processes import LOCALHOST
 from tests.chaos.event_loop import EventLoop
 
 CHUNK_BYTES = 65_536

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from infra.deployed_stack import STACK_NAME
+from infra.local.deployed_stack import STACK_NAME
 from tests.chaos.http import Request
 from tests.chaos.system import OUTBOXES, Item, System
 

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from infra.api_client import wait_until
-from infra.build import PROJECT
-from infra.deployed_stack import STACK_NAME
-from infra.operate.dead_letters.queues import SUFFIX
+from infra.local.api_client import wait_until
+from infra.local.build import PROJECT
+from infra.local.deployed_stack import STACK_NAME
+from infra.ops.dead_letters.queues import SUFFIX
 from tests.chaos.aws_faults import SpoiledEvents, answered_with
 from tests.chaos.aws_proxy import Fault
 from tests.chaos.outbox import writes
@@ -84,7 +84,7 @@ def given_up_then_redriven(system: System, _size: Size) -> Outcome:
 
 def redrive(system: System, queue: str) -> list[str]:
     """What `make redrive QUEUE=…` had to complain of."""
-    command = [sys.executable, "-m", "infra.operate", "redrive", queue]
+    command = [sys.executable, "-m", "infra.ops", "redrive", queue]
     endpoint = ["--endpoint-url", system.stack.aws_endpoint_url]
     done = subprocess.run(
         [*command, *endpoint], cwd=PROJECT, capture_output=True, text=True, check=False

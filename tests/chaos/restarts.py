@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 
-from infra.api_client import ApiClient, wait_until
-from infra.audit import audit
-from infra.embedded.processes import free_port
-from infra.embedded.stack import EmbeddedStack, Step
+from infra.local.api_client import ApiClient, wait_until
+from infra.local.processes import free_port
+from infra.local.stack import EmbeddedStack, Step
+from infra.ops.audit import audit
 from tests.chaos.clients import Clients, Placed
 from tests.chaos.system import Show
 from tests.chaos.verdict import Verdict

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo import MongoClient
 
-from infra.api_client import ApiClient
-from infra.audit import queue_depths
-from infra.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
-from infra.embedded.emulators import mongodb_uri
-from infra.embedded.processes import free_port
-from infra.embedded.stack import EmbeddedStack, Step
-from infra.operate.dead_letters.queues import SUFFIX, DeadLetterQueues
+from infra.local.api_client import ApiClient
+from infra.local.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
+from infra.local.emulators import mongodb_uri
+from infra.local.processes import free_port
+from infra.local.stack import EmbeddedStack, Step
+from infra.ops.audit import queue_depths
+from infra.ops.dead_letters.queues import SUFFIX, DeadLetterQueues
 from tests.chaos.aws_proxy import AwsProxy
 from tests.chaos.clients import Clients
 from tests.chaos.event_loop import EventLoop

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from infra.audit import audit, queue_depths
-from infra.deployed_stack import STACK_NAME
+from infra.local.deployed_stack import STACK_NAME
+from infra.ops.audit import audit, queue_depths
 from tests.chaos.scenario import Outcome
 from tests.chaos.system import OUTBOXES, Item, System
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from infra.deployed_stack import STACK_NAME
+from infra.local.deployed_stack import STACK_NAME
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

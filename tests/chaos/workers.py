@@ -8,7 +8,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from infra.deployed_stack import STACK_NAME
+from infra.local.deployed_stack import STACK_NAME
 
 
 class Workers:

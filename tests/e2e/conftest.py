@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.api_client import ApiClient
-from infra.embedded.stack import EmbeddedStack
+from infra.local.api_client import ApiClient
+from infra.local.stack import EmbeddedStack
 
 
 @pytest.fixture(scope="session")

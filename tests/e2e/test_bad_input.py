@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from infra.api_client import ApiClient
+from infra.local.api_client import ApiClient
 from tests.e2e.test_errors import assert_problem
 
 JSON = {"Content-Type": "application/json"}

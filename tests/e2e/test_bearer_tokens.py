@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.api_client import ApiClient
-from infra.embedded.stack import EmbeddedStack
+from infra.local.api_client import ApiClient
+from infra.local.stack import EmbeddedStack
 from tests.e2e.test_saga import decided
 from tests.issuer import STRANGERS_KEY, Issuer
 from tests.template import every_route

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.api_client import ApiClient
+from infra.local.api_client import ApiClient
 from tests.e2e.test_saga import decided
 
 CUSTOMER = {"name": "Jane Doe", "creditLimit": {"amount": 5}}

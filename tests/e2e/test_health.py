@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.api_client import ApiClient, wait_until
-from infra.embedded.processes import stop
-from infra.embedded.stack import EmbeddedStack
+from infra.local.api_client import ApiClient, wait_until
+from infra.local.processes import stop
+from infra.local.stack import EmbeddedStack
 from tests.e2e.test_saga import DEADLINE_SECONDS
 
 

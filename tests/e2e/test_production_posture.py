@@ -8,9 +8,9 @@ from pathlib import Path
 import boto3
 import pytest
 
-from infra.api_client import ApiClient
-from infra.deployed_stack import CLIENT_CONFIG, REGION, SignedByCaller, aws_session
-from infra.embedded.stack import EmbeddedStack
+from infra.local.api_client import ApiClient
+from infra.local.deployed_stack import CLIENT_CONFIG, REGION, SignedByCaller, aws_session
+from infra.local.stack import EmbeddedStack
 from tests.e2e.test_saga import decided
 from tests.template import every_route
 

@@ -16,8 +16,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.deployed_stack import CLIENT_CONFIG, REGION, STACK_NAME, aws_session
-from infra.embedded.stack import EmbeddedStack
+from infra.local.deployed_stack import CLIENT_CONFIG, REGION, STACK_NAME, aws_session
+from infra.local.stack import EmbeddedStack
 from tests.template import resources
 
 pytestmark = pytest.mark.skipif(

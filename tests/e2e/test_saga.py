@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.api_client import ApiClient, wait_until
+from infra.local.api_client import ApiClient, wait_until
 
 DEADLINE_SECONDS = 60
 UNKNOWN_CUSTOMER_IDS = [123, 9223372036854775807]

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import click
 from rich.console import Console
 
-from infra.embedded.stack import EmbeddedStack
+from infra.local.stack import EmbeddedStack
 from tests.fuzz.fuzzing import Outcome, fuzz
 from tests.template import ROOT
 

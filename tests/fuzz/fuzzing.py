@@ -19,7 +19,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from infra.api_client import ApiClient, wait_until
+from infra.local.api_client import ApiClient, wait_until
 
 UNKNOWN_CUSTOMER = 9007199254740991
 

@@ -17,9 +17,9 @@ from aws_lambda_powertools import Logger
 from botocore.loaders import create_loader
 from moto import mock_aws
 
-from customers.dynamodb import CustomerRepository
-from order_history.mongodb import OrderHistoryView
-from orders.dynamodb import OrderRepository
+from customers.repository import CustomerRepository
+from order_history.view import OrderHistoryView
+from orders.repository import OrderRepository
 from tests.integration import mongodb
 from tests.integration.tables import create_tables
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from order_history.mongodb import OrderHistoryView, connect
 from order_history.projection import OrderSnapshot
+from order_history.view import OrderHistoryView, connect
 from orders.events import OrderState
 from shared.money import Money
 from tests.template import ROOT

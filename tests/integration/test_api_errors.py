@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.customers_api import handler as customers_api
-from functions.orders_api import handler as orders_api
+from functions.customers import api as customers_api
+from functions.orders import api as orders_api
 from tests.integration.api import Answer, answer, request, send
 from tests.integration.conftest import LogLines
 from tests.integration.tables import TABLES, items

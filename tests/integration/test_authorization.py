@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from authorization import ANYBODY, Caller, TokenVerifier
-from customers.dynamodb import CustomerRepository
-from functions.orders_api import handler
+from customers.repository import CustomerRepository
+from functions.orders import api as handler
 from messaging.domain_event import Cause
 from orders import service
-from orders.dynamodb import OrderRepository
+from orders.repository import OrderRepository
+from rest_api.authorization import ANYBODY, Caller, TokenVerifier
 from shared.errors import ForbiddenError, UnauthenticatedError
 from shared.money import Money
 from tests.integration.api import send

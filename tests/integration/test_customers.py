@@ -13,7 +13,6 @@ from botocore.client import BaseClient
 
 from customers import service
 from customers.customer import Customer
-from customers.dynamodb import CustomerRepository
 from customers.events import (
     CustomerCreated,
     CustomerCreditReleased,
@@ -22,8 +21,9 @@ from customers.events import (
     CustomerEvent,
     CustomerValidationFailed,
 )
-from messaging.conflicts import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
+from customers.repository import CustomerRepository
 from messaging.domain_event import Cause
+from messaging.retry import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
 from shared import identifiers
 from shared.errors import IdempotencyKeyReusedError
 from shared.money import ZERO, Money

@@ -9,9 +9,9 @@ import pytest
 
 from customers import service
 from customers.customer import Customer
-from customers.dynamodb import CustomerRepository
 from customers.events import CustomerCreated
-from functions.customers_api import handler
+from customers.repository import CustomerRepository
+from functions.customers import api as handler
 from messaging.domain_event import Cause
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money

@@ -13,8 +13,8 @@ import pytest
 
 from functions.health import handler
 from functions.health.handler import Health
-from order_history.mongodb import InvalidMongoDbUriError, OrderHistoryView, connect
-from rest_api import RestApi
+from order_history.view import InvalidMongoDbUriError, OrderHistoryView, connect
+from rest_api.resolver import RestApi
 from tests.integration.api import Answer, send
 from tests.integration.conftest import LambdaContext, LogLines
 from tests.samples import load

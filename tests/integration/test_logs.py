@@ -14,19 +14,19 @@ import pytest
 from aws_lambda_powertools import Logger
 from botocore.exceptions import EndpointConnectionError
 
-from authorization import TokenVerifier
 from customers import service as customers_service
-from customers.dynamodb import CustomerRepository
-from functions.customers_api import handler as customers_api
-from functions.customers_subscriber import handler as customers_subscriber
+from customers.repository import CustomerRepository
+from functions.customers import api as customers_api
+from functions.customers import subscriber as customers_subscriber
 from functions.health import handler as health
-from functions.order_history_api import handler as order_history_api
-from functions.order_history_projection import handler as projection
-from functions.orders_api import handler as orders_api
-from functions.orders_subscriber import handler as orders_subscriber
+from functions.order_history import api as order_history_api
+from functions.order_history import projection
+from functions.orders import api as orders_api
+from functions.orders import subscriber as orders_subscriber
 from functions.outbox_relay import handler as relay
 from messaging.relay import EventsNotPublishedError
-from order_history.mongodb import OrderHistoryView, connect
+from order_history.view import OrderHistoryView, connect
+from rest_api.authorization import TokenVerifier
 from tests.integration.api import request
 from tests.integration.conftest import DeadLetters, LambdaContext
 from tests.integration.tables import TABLES

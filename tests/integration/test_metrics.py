@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import metrics
 from customers.customer import Customer
-from customers.dynamodb import CustomerRepository
-from functions.customers_subscriber import handler as customers_subscriber
-from functions.order_history_projection import handler as projection
-from functions.orders_api import handler as orders_api
-from functions.orders_subscriber import handler as orders_subscriber
+from customers.repository import CustomerRepository
+from functions.customers import subscriber as customers_subscriber
+from functions.order_history import projection
+from functions.orders import api as orders_api
+from functions.orders import subscriber as orders_subscriber
 from functions.outbox_relay import handler as relay
-from messaging.conflicts import ConcurrentUpdateError, retry_on_conflict
-from messaging.domain_event import Cause, parse_instant
+from messaging.domain_event import Cause
 from messaging.relay import EventsNotPublishedError, Relay
-from metrics import NAMESPACE, Metric
-from order_history.mongodb import OrderHistoryView
-from orders.dynamodb import OrderRepository
+from messaging.retry import ConcurrentUpdateError, retry_on_conflict
+from order_history.view import OrderHistoryView
 from orders.order import Order
+from orders.repository import OrderRepository
+from shared.clock import parse_instant
 from shared.money import Money
+from telemetry import metrics
+from telemetry.metrics import NAMESPACE, Metric
 from tests.integration.api import send
 from tests.integration.conftest import DeadLetters, LambdaContext
 from tests.samples import load, messages

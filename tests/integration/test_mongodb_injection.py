@@ -20,12 +20,13 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
-from functions.order_history_api import handler
-from functions.order_history_projection import handler as projection
-from messaging.domain_event import DomainEventEnvelope, now
-from order_history.mongodb import OrderHistoryView
+from functions.order_history import api as handler
+from functions.order_history import projection
+from messaging.domain_event import DomainEventEnvelope
 from order_history.projection import project
-from rest_api import encode_next_token
+from order_history.view import OrderHistoryView
+from rest_api.resolver import encode_next_token
+from shared.clock import now
 from tests.integration import mongodb
 from tests.integration.api import answer, request, send
 from tests.integration.conftest import DeadLetters, LambdaContext

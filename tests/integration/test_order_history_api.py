@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from authorization import Caller
-from functions.order_history_api import handler
-from functions.order_history_projection import handler as projection
+from functions.order_history import api as handler
+from functions.order_history import projection
 from messaging.domain_event import EventDecoder
-from order_history.mongodb import RECENT_ORDERS, OrderHistoryView
 from order_history.projection import EVENTS as EVENTS_OF_THE_VIEW
 from order_history.projection import project
+from order_history.view import RECENT_ORDERS, OrderHistoryView
 from orders.events import OrderState
-from rest_api import encode_next_token
+from rest_api.authorization import Caller
+from rest_api.resolver import encode_next_token
 from shared.identifiers import MAX_ID
 from shared.money import Money
 from tests.integration.api import send

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from customers import service as customer_service
-from customers.dynamodb import CustomerRepository
+from customers.repository import CustomerRepository
 from messaging.domain_event import Cause
-from order_history.mongodb import OrderHistoryView
 from order_history.projection import EVENTS, project
 from order_history.rebuild import Rebuild
+from order_history.view import OrderHistoryView
 from orders import service as order_service
-from orders.dynamodb import OrderRepository
+from orders.repository import OrderRepository
 from shared.money import Money
 from tests.integration.conftest import LambdaContext, LogLines
 from tests.integration.mongodb import documents
@@ -161,7 +161,7 @@ def test_an_item_that_holds_no_event_is_passed_over_and_counted(
 
 @pytest.fixture
 def handler(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> Any:
-    module = importlib.import_module("functions.order_history_rebuild.handler")
+    module = importlib.import_module("functions.order_history.rebuild")
     monkeypatch.setattr(module, "view", view)
     monkeypatch.setattr(module, "rebuild", Rebuild(view, OUTBOXES))
     return module

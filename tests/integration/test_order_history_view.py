@@ -17,8 +17,8 @@ from pymongo.errors import DuplicateKeyError
 
 from customers.events import CustomerCreated, CustomerCreditReleased, CustomerCreditReserved
 from messaging.domain_event import DomainEvent, DomainEventEnvelope
-from order_history.mongodb import RECENT_ORDERS, OrderHistoryView
 from order_history.projection import project
+from order_history.view import RECENT_ORDERS, OrderHistoryView
 from orders.events import (
     OrderApproved,
     OrderCancelled,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messaging.conflicts import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
 from messaging.domain_event import Cause
+from messaging.retry import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
 from orders import service
-from orders.dynamodb import OrderRepository
 from orders.events import (
     OrderApproved,
     OrderCancelled,
@@ -21,6 +20,7 @@ from orders.events import (
     RejectionReason,
 )
 from orders.order import Order, OrderNotCancellableError
+from orders.repository import OrderRepository
 from shared.errors import IdempotencyKeyReusedError
 from shared.money import Money
 from tests.integration.tables import items, published, snapshot

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.orders_api import handler
+from functions.orders import api as handler
 from messaging.domain_event import Cause
 from orders import service
-from orders.dynamodb import OrderRepository
 from orders.events import OrderCancelled, OrderCreated, OrderState, RejectionReason
 from orders.order import Order
+from orders.repository import OrderRepository
 from shared.identifiers import MAX_ID
 from shared.money import Money
 from tests.integration.api import send

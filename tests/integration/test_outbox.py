@@ -13,11 +13,11 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError
 
 from customers import service as customers_service
-from customers.dynamodb import CustomerRepository
-from messaging.conflicts import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
+from customers.repository import CustomerRepository
 from messaging.domain_event import Cause
+from messaging.retry import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
 from orders import service as orders_service
-from orders.dynamodb import OrderRepository
+from orders.repository import OrderRepository
 from shared.money import Money
 from tests.integration.tables import items, published, snapshot
 from tests.samples import an_event_id

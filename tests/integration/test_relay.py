@@ -13,13 +13,13 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from customers import service as customers_service
-from customers.dynamodb import CustomerRepository
+from customers.repository import CustomerRepository
 from functions.outbox_relay import handler
 from messaging import relay as relay_module
 from messaging.domain_event import Cause
 from messaging.relay import EventsNotPublishedError
 from orders import service as orders_service
-from orders.dynamodb import OrderRepository
+from orders.repository import OrderRepository
 from shared.money import Money
 from tests.integration.conftest import DeadLetters, LambdaContext, LogLines
 from tests.integration.tables import published

@@ -20,14 +20,14 @@ from moto import mock_aws
 
 from customers import service as customers_service
 from customers.customer import Customer
-from functions.customers_api import handler as customers_api
-from functions.customers_subscriber import handler as customers_subscriber
-from functions.order_history_projection import handler as projection
-from functions.orders_api import handler as orders_api
-from functions.orders_subscriber import handler as orders_subscriber
+from functions.customers import api as customers_api
+from functions.customers import subscriber as customers_subscriber
+from functions.order_history import projection
+from functions.orders import api as orders_api
+from functions.orders import subscriber as orders_subscriber
 from messaging.domain_event import Cause, DomainEventEnvelope
 from messaging.subscriber import Subscriber
-from order_history.mongodb import OrderHistoryView
+from order_history.view import OrderHistoryView
 from orders import service as orders_service
 from orders.events import OrderState, RejectionReason
 from orders.order import Order, OrderNotCancellableError

@@ -10,22 +10,22 @@ import pytest
 
 from customers import service as customers_service
 from customers.customer import Customer
-from customers.dynamodb import CustomerRepository
 from customers.events import (
     CustomerCreditReleased,
     CustomerCreditReservationFailed,
     CustomerCreditReserved,
     CustomerValidationFailed,
 )
-from functions.customers_subscriber import handler as customers_subscriber
-from functions.order_history_projection import handler as projection
-from functions.orders_subscriber import handler as orders_subscriber
+from customers.repository import CustomerRepository
+from functions.customers import subscriber as customers_subscriber
+from functions.order_history import projection
+from functions.orders import subscriber as orders_subscriber
 from messaging.domain_event import Cause
-from order_history.mongodb import OrderHistoryView
+from order_history.view import OrderHistoryView
 from orders import service as orders_service
-from orders.dynamodb import OrderRepository
 from orders.events import OrderState, RejectionReason
 from orders.order import Order
+from orders.repository import OrderRepository
 from shared.money import Money
 from tests.integration.conftest import DeadLetters, LambdaContext, LogLines
 from tests.integration.mongodb import documents, unreachable_view

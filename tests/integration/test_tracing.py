@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import tracing
-from functions.customers_subscriber import handler as customers_subscriber
-from functions.orders_api import handler as orders_api
+from functions.customers import subscriber as customers_subscriber
+from functions.orders import api as orders_api
 from functions.outbox_relay import handler as relay
 from messaging.relay import Relay
+from telemetry import tracing
 from tests.integration.api import send
 from tests.integration.conftest import LambdaContext
 from tests.integration.tables import items

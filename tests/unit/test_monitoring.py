@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
-from metrics import NAMESPACE, Metric
 from orders.events import RejectionReason
+from telemetry.metrics import NAMESPACE, Metric
 from tests.template import DEVELOPMENT, PRODUCTION, ROOT, Stack, target
 
 SYSTEM = "customers-and-orders"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest_api import decode_next_token, encode_next_token
+from rest_api.resolver import decode_next_token, encode_next_token
 from shared.errors import InvalidRequestError
 from shared.identifiers import MAX_ID
 

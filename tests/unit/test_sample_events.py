@@ -55,7 +55,7 @@ def test_the_readme_has_every_file_and_no_other() -> None:
 
 
 def test_there_is_a_sample_for_every_function() -> None:
-    handlers = {name: function["Handler"] for name, function in DEVELOPMENT.functions.items()}
+    handlers = {n: f["CodeUri"] + f["Handler"] for n, f in DEVELOPMENT.functions.items()}
 
     assert {handlers[name] for name in DOCUMENTED.values()} == set(handlers.values())
 

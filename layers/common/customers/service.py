@@ -13,7 +13,7 @@ from shared.identifiers import new_id
 from shared.money import Money
 
 if TYPE_CHECKING:
-    from customers.dynamodb import CustomerRepository
+    from customers.repository import CustomerRepository
 
 
 class CustomerNotFoundError(NotFoundError):

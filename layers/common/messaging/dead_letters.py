@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import metrics
-from metrics import Metric
+from telemetry import metrics
+from telemetry.metrics import Metric
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -8,12 +8,13 @@ import typing
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from types import NoneType
 from typing import Any, ClassVar
 
+from shared.clock import format_instant, now, parse_instant
 from shared.money import Money
 
 SCHEMA_VERSION = 1
@@ -152,25 +153,6 @@ def decode_metadata(detail: object) -> EventMetadata:
     if metadata.schema_version != SCHEMA_VERSION:
         raise InvalidEventError(f"unknown schema version {metadata.schema_version}")
     return metadata
-
-
-def now() -> datetime:
-    """The present, in whole milliseconds, as events and views write it."""
-    instant = datetime.now(UTC)
-    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
-
-
-def format_instant(instant: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds: strings that sort as the instants do."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def parse_instant(text: str) -> datetime:
-    """Raises: ValueError if `text` is not ISO 8601 with an offset from UTC."""
-    instant = datetime.fromisoformat(text)
-    if instant.tzinfo is None:
-        raise ValueError("no offset from UTC")
-    return instant
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
-import tracing
-from messaging.conflicts import ConcurrentUpdateError, EventAlreadyPublishedError
-from messaging.domain_event import DomainEventEnvelope, format_instant
+from messaging.domain_event import DomainEventEnvelope
+from messaging.retry import ConcurrentUpdateError, EventAlreadyPublishedError
+from shared.clock import format_instant
+from telemetry import tracing
 
 CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3

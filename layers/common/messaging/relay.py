@@ -20,11 +20,11 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-import metrics
 from messaging import log_keys
 from messaging.dead_letters import DeadLetterQueue
 from messaging.domain_event import InvalidEventError, decode_metadata
-from metrics import Metric
+from telemetry import metrics
+from telemetry.metrics import Metric
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

@@ -16,13 +16,12 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-import metrics
-import tracing
 from messaging import log_keys
-from messaging.conflicts import EventAlreadyPublishedError, retry_on_conflict
 from messaging.dead_letters import DeadLetterQueue
 from messaging.domain_event import DomainEventEnvelope, EventDecoder, InvalidEventError
-from metrics import Metric
+from messaging.retry import EventAlreadyPublishedError, retry_on_conflict
+from telemetry import metrics, tracing
+from telemetry.metrics import Metric
 
 logger = Logger(child=True)
 

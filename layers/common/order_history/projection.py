@@ -30,7 +30,7 @@ from orders.events import (
 from shared.money import Money
 
 if TYPE_CHECKING:
-    from order_history.mongodb import OrderHistoryView
+    from order_history.view import OrderHistoryView
 
 EVENTS = (
     CustomerCreated,

@@ -22,8 +22,8 @@ import boto3
 from aws_lambda_powertools import Logger
 
 from messaging.domain_event import EventDecoder, InvalidEventError
-from order_history.mongodb import Document, OrderHistoryView
 from order_history.projection import EVENTS, project
+from order_history.view import Document, OrderHistoryView
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from messaging.domain_event import now
 from orders.events import (
     OrderApproved,
     OrderCancelled,
@@ -16,6 +15,7 @@ from orders.events import (
     OrderState,
     RejectionReason,
 )
+from shared.clock import now
 from shared.errors import ConflictError
 from shared.money import Money
 

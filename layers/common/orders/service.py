@@ -13,7 +13,7 @@ from shared.identifiers import new_id
 from shared.money import Money
 
 if TYPE_CHECKING:
-    from orders.dynamodb import OrderRepository
+    from orders.repository import OrderRepository
 
 
 class OrderNotFoundError(NotFoundError):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.docker import bridge_gateway, function_containers, require_compose, require_docker
-from infra.embedded.processes import EmbeddedError
+from infra.local.docker import bridge_gateway, function_containers, require_compose, require_docker
+from infra.local.processes import EmbeddedError
 
 
 def install(directory: Path, script: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.build import LAMBDA_RUNTIME, Build
-from infra.localstack.deployment import (
+from infra.local.build import LAMBDA_RUNTIME, Build
+from infra.local.localstack.deployment import (
     Change,
     StartAfreshError,
     function_archive,
@@ -22,7 +22,7 @@ from infra.localstack.deployment import (
 )
 from tests.template import ROOT, load_template
 
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra/localstack/compose.yaml").read_text())
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra/local/localstack/compose.yaml").read_text())
 SERVICES = list(COMPOSE["services"])
 TEMPLATE = {
     "Globals": {"Function": {"Layers": [{"Ref": "Third"}, {"Ref": "Common"}]}},

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from infra import openapi
+from infra.docs import openapi
 from tests.template import DEVELOPMENT, ROOT, sources
 
 DOCUMENT = openapi.document()
@@ -25,8 +25,8 @@ OPERATIONS = {
 }
 NAMES = [f"{method.upper()} {path}" for method, path in OPERATIONS]
 HANDLERS = {
-    path.parent.name
-    for path in (ROOT / "functions").glob("*/handler.py")
+    f"{path.parent.name}.{path.stem}"
+    for path in (ROOT / "functions").glob("*/*.py")
     if "RestApi(" in path.read_text()
 }
 REGISTRY: Registry[Any] = Registry().with_resource(

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from infra.operate import rebuild as rebuild_module
-from infra.operate.rebuild import HistoryRebuild, Part
-from infra.operate.target import OperateError, Target
+from infra.ops import rebuild as rebuild_module
+from infra.ops.rebuild import HistoryRebuild, Part
+from infra.ops.target import OperateError, Target
 
 
 class FakeFunction:

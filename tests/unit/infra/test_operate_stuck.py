@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.operate.stuck import Whereabouts, reason
+from infra.ops.stuck import Whereabouts, reason
 from tests.unit.infra.test_operate_timeline import saga
 
 LAST = Whereabouts(

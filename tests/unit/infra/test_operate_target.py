@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from infra.build import PROJECT
-from infra.operate.target import Target
+from infra.local.build import PROJECT
+from infra.ops.target import Target
 
 
 def test_an_emulator_is_at_its_port_or_where_its_url_says() -> None:
@@ -45,7 +45,7 @@ def test_what_is_missing_for_aws_is_said_in_one_line(
     }
 
     done = subprocess.run(
-        [sys.executable, "-m", "infra.operate", "dlq", "--target", "aws"],
+        [sys.executable, "-m", "infra.ops", "dlq", "--target", "aws"],
         cwd=PROJECT,
         env={**bare, **nowhere, **environment},
         capture_output=True,
@@ -61,7 +61,7 @@ def test_what_is_missing_for_aws_is_said_in_one_line(
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["dlq", "--target", "mars"]])
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "infra.operate", *arguments],
+        [sys.executable, "-m", "infra.ops", *arguments],
         cwd=PROJECT,
         capture_output=True,
         text=True,

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from customers.events import CustomerCreditReserved
-from infra.operate.logs import LogLine
-from infra.operate.outboxes import StoredEvent
-from infra.operate.timeline import Timeline, timeline
+from infra.ops.logs import LogLine
+from infra.ops.outboxes import StoredEvent
+from infra.ops.timeline import Timeline, timeline
 from messaging.domain_event import Cause, DomainEvent, DomainEventEnvelope
 from orders.events import OrderApproved, OrderCreated, OrderEvent, OrderState
 from shared.money import Money

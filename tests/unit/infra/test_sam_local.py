@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from infra.sam_local import CONTAINER_HOST, ENVIRONMENT_FILE, ContainerEnvironment, forward_port
+from infra.local.sam_local import (
+    CONTAINER_HOST,
+    ENVIRONMENT_FILE,
+    ContainerEnvironment,
+    forward_port,
+)
 from tests.template import DEVELOPMENT, ROOT, load_template
 
 ENDPOINT = "http://127.0.0.1:4566"

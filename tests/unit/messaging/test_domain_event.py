@@ -15,10 +15,9 @@ from messaging.domain_event import (
     DomainEventEnvelope,
     EventDecoder,
     InvalidEventError,
-    format_instant,
-    now,
 )
 from orders.events import OrderCreated, OrderState
+from shared.clock import format_instant, now
 from shared.money import Money
 from tests.samples import any_envelope, published_classes, to_message
 

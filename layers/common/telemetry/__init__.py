@@ -1,0 +1,1 @@
+"""Telemetry: metrics in the embedded metric format, and the trace header."""

@@ -1,0 +1,135 @@
+"""An embedded stack to operate, and the command-line tool as its user has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from infra.local.api_client import ApiClient, wait_until
+from infra.local.build import PROJECT
+from infra.local.deployed_stack import STACK_NAME
+from infra.local.stack import EmbeddedStack
+from infra.ops.audit import audit, queue_depths
+from infra.ops.target import Target
+
+SETTLE_SECONDS = 90
+TABLES = ("Customers", "Orders", "CustomersOutbox", "OrdersOutbox")
+Documents = dict[str, dict[int, Any]]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    exit_code: int
+    output: str
+    errors: str
+
+
+@dataclass(frozen=True)
+class Operated:
+    """The stack under test, and what its users and its operator do with it."""
+
+    stack: EmbeddedStack
+    api: ApiClient
+    target: Target
+
+    def run(self, *command: str, **environment: str) -> Done:
+        """`make COMMAND`, which is this."""
+        done = subprocess.run(
+            [sys.executable, "-m", "infra.ops", *command],
+            cwd=PROJECT,
+            env={**os.environ, "AWS_ENDPOINT_URL": self.stack.aws_endpoint_url, **environment},
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    @cached_property
+    def sqs(self) -> Any:
+        return self.target.client("sqs")
+
+    @cached_property
+    def functions(self) -> Any:
+        return self.target.client("lambda")
+
+    def queue_url(self, name: str) -> str:
+        """Of the stack's queue that is called so, after the stack's name."""
+        return str(self.sqs.get_queue_url(QueueName=f"{STACK_NAME}-{name}")["QueueUrl"])
+
+    def mapping_of(self, function: str) -> str:
+        """The id of the event source mapping of the function with the logical id."""
+        name = self.target.resource(function)
+        (mapping,) = self.functions.list_event_source_mappings(FunctionName=name)[
+            "EventSourceMappings"
+        ]
+        return str(mapping["UUID"])
+
+    def settle(self) -> None:
+        """Every order is decided and every queue is empty, but for dead letters."""
+
+        def left() -> tuple[int, int]:
+            depths = queue_depths(self.sqs, STACK_NAME)
+            waiting = sum(n for name, n in depths.items() if not name.endswith("-dead-letters"))
+            return waiting, sum(order["orderState"] == "PENDING" for order in self.api.orders())
+
+        wait_until(left, lambda seen: seen == (0, 0), SETTLE_SECONDS, pause_seconds=0.5)
+
+    def audit_is_clean(self) -> bool:
+        """The services agree once the view has heard of everything."""
+        self.settle()
+        found = wait_until(
+            lambda: audit(self.api).findings, lambda findings: not findings, 30, pause_seconds=0.5
+        )
+        return found == []
+
+    def items(self) -> dict[str, list[str]]:
+        """All that is in the tables: equal means that nothing has changed."""
+        pages = self.target.client("dynamodb").get_paginator("scan")
+        return {
+            table: sorted(
+                json.dumps(item, sort_keys=True)
+                for page in pages.paginate(TableName=self.target.resource(table))
+                for item in page["Items"]
+            )
+            for table in TABLES
+        }
+
+    def view(self) -> Documents:
+        """The view's documents, by id."""
+        with self.mongodb() as client:
+            database = client.get_default_database()
+            return {
+                name: {document["_id"]: document for document in database[name].find()}
+                for name in ("customers", "orders")
+            }
+
+    def mongodb(self) -> MongoClient[dict[str, Any]]:
+        return MongoClient(self.stack.mongodb_uri)
+
+
+@pytest.fixture(scope="session")
+def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+    with (
+        EmbeddedStack.start(directory=tmp_path_factory.mktemp("stack")) as stack,
+        ApiClient(stack.base_url) as api,
+    ):
+        target = Target.of("embedded", 0, stack.aws_endpoint_url, STACK_NAME)
+        yield Operated(stack, api, target)
+
+
+@pytest.fixture
+def a_customer(operated: Operated) -> Callable[[], int]:
+    """Makes a customer who can afford a hundred orders of 1."""
+    return lambda: operated.api.create_customer("Jane Doe", 100)
