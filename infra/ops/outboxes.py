@@ -10,7 +10,8 @@ from typing import Any
 
 from customers.events import CustomerEvent
 from infra.ops.target import OperateError, Target
-from messaging.domain_event import Cause, EventMetadata, InvalidEventError, decode_metadata
+from messaging.domain_event import Cause
+from messaging.envelope import EventMetadata, InvalidEventError, decode_metadata
 from orders.events import OrderEvent
 
 CUSTOMERS, ORDERS = CustomerEvent.source, OrderEvent.source

@@ -14,7 +14,8 @@ from customers.events import CustomerCreditReserved
 from infra.ops.logs import LogLine
 from infra.ops.outboxes import StoredEvent
 from infra.ops.timeline import Timeline, timeline
-from messaging.domain_event import Cause, DomainEvent, DomainEventEnvelope
+from messaging.domain_event import Cause, DomainEvent
+from messaging.envelope import DomainEventEnvelope
 from orders.events import OrderApproved, OrderCreated, OrderEvent, OrderState
 from shared.money import Money
 
