@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import pymongo
+from aws_lambda_powertools import Logger
 from pymongo import UpdateOne
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from messaging.domain_event import DomainEvent
 from messaging.subscriber import Delivery, Handled
@@ -27,6 +28,8 @@ from order_history.projection import (
 )
 from orders.events import OrderCreated
 from shared.clock import now
+
+logger = Logger(child=True)
 
 RECENT_ORDERS = 100
 """How many orders, the latest, a customer's document holds at least. Bounds the cost of an event."""
@@ -45,11 +48,13 @@ class OrderHistoryView:
 
     def __init__(self, database: Database[Document]) -> None:
         self._database = database
+        self._has_indexes = False
 
     def handle(
         self, deliveries: Sequence[Delivery], _seconds_left: Callable[[], float]
     ) -> Iterable[Handled]:
         """Project a batch of events. An event that is stale is reported as unchanged. Raises: PyMongoError."""
+        self._try_to_ensure_indexes()
         at = now()
         events = [Projected(d.envelope, at, len(d.message_ids)) for d in deliveries]
         stale = self.project(events)
@@ -105,6 +110,21 @@ class OrderHistoryView:
                 evictions.append(UpdateOne({"_id": document["_id"]}, {"$unset": paths}))
         if evictions:
             customers.bulk_write(evictions, ordered=False)
+
+    def _try_to_ensure_indexes(self) -> None:
+        """Create the indexes once per execution environment.
+
+        Amazon DocumentDB builds one index of a collection at a time. An environment that loses this race tries again
+        with its next batch: the projection works without indexes.
+        """
+        if self._has_indexes:
+            return
+        try:
+            self.ensure_indexes()
+        except OperationFailure as error:
+            logger.warning("index not created", extra={"reason": str(error)})
+        else:
+            self._has_indexes = True
 
     def ensure_indexes(self) -> None:
         """Create the indexes that the queries need, if they do not exist. Raises: PyMongoError."""
