@@ -30,7 +30,7 @@ KNOWN = {
     "orders-subscriber": ("customers", "CustomerCreditReserved"),
     "order-history-projection": ("orders", "OrderCreated"),
 }
-REASONS = ("unknown event", "unknown schema version", "not JSON")
+REASONS = ("unknown event", "is not a valid int", "not JSON")
 """What each poison of a queue is parked for."""
 
 
@@ -52,7 +52,7 @@ def poison_parked(system: System, size: Size) -> Outcome:
     sent += _send_poison(system)
     findings = _wait_for(system, {**sent, RELAY: 2}, pending=2)
     findings += [finding for queue in sent for finding in _wrong_reasons(system, queue, REASONS)]
-    findings += _wrong_reasons(system, RELAY, ("not an outbox item", "bytes, and the bus takes"))
+    findings += _wrong_reasons(system, RELAY, ("not an outbox item", "exceed the bus's limit"))
 
     for original in no_event.originals + huge.originals:
         system.dynamodb.put_item(**original)
@@ -72,11 +72,11 @@ def given_up_then_redriven(system: System, _size: Size) -> Outcome:
     denied = answered_with(400, "AccessDeniedException")
     decided = writes("OrderApproved", "OrderRejected")
     fault = Fault("TransactWriteItems", denied, concerns=decided)
-    system.bring_again_after(queue, 1)
+    system.set_redelivery(queue, 1, receives=5)
     with system.aws.inject(fault):
         placed = clients(system).place(GIVEN_UP_ORDERS, cancel_share=0)
         findings = _wait_for(system, {queue: GIVEN_UP_ORDERS}, pending=GIVEN_UP_ORDERS)
-    system.bring_again_after(queue, VISIBILITY_SECONDS)
+    system.set_redelivery(queue, VISIBILITY_SECONDS, receives=1000)
     findings += redrive(system, queue)
     system.settle()
     return Outcome(placed, fault.struck, findings)
@@ -117,7 +117,7 @@ def _poison(source: str, known: str) -> Iterator[str]:
         "aggregateVersion": 1,
         "occurredAt": "2026-01-01T00:00:00.000Z",
         "correlationId": "poison",
-        "schemaVersion": 2,
+        "schemaVersion": 1,
     }
     message = {"source": source, "detail": {"metadata": metadata, "data": {}}}
     yield json.dumps({**message, "detail-type": "OrderShipped"})
