@@ -15,7 +15,7 @@ from pymongo.errors import BulkWriteError, OperationFailure
 
 from messaging.domain_event import DomainEvent
 from messaging.subscriber import Delivery, Handled
-from order_history.connection import Document
+from order_history.connection import Document, ViewConnection, survives_rotation
 from order_history.projection import (
     CUSTOMERS,
     EVENTS,
@@ -46,9 +46,13 @@ class OrderHistoryView:
 
     event_classes: Collection[type[DomainEvent]] = EVENTS
 
-    def __init__(self, database: Database[Document]) -> None:
-        self._database = database
+    def __init__(self, connection: ViewConnection) -> None:
+        self.connection = connection
         self._has_indexes = False
+
+    @property
+    def _database(self) -> Database[Document]:
+        return self.connection.database
 
     def handle(
         self, deliveries: Sequence[Delivery], _seconds_left: Callable[[], float]
@@ -60,6 +64,7 @@ class OrderHistoryView:
         stale = self.project(events)
         return [Handled(d, guarded_document(d.envelope) not in stale) for d in deliveries]
 
+    @survives_rotation
     def project(self, events: Sequence[Projected]) -> set[Key]:
         """Apply the events' changes: one unordered bulk write per collection.
 
@@ -126,6 +131,7 @@ class OrderHistoryView:
         else:
             self._has_indexes = True
 
+    @survives_rotation
     def ensure_indexes(self) -> None:
         """Create the indexes that the queries need, if they do not exist. Raises: PyMongoError."""
         for name in ("customerKey", "stateKey"):
@@ -138,6 +144,7 @@ class OrderHistoryView:
             self._database.drop_collection(name)
         self.ensure_indexes()
 
+    @survives_rotation
     def ping(self, time_limit_seconds: float) -> None:
         """Check that the database answers within the time limit. Raises: PyMongoError."""
         with pymongo.timeout(time_limit_seconds):
