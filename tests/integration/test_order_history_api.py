@@ -16,7 +16,7 @@ from order_history.projection import project
 from order_history.view import RECENT_ORDERS, OrderHistoryView
 from orders.events import OrderState
 from rest_api.authorization import Caller
-from rest_api.resolver import encode_next_token
+from rest_api.pagination import encode_next_token
 from shared.identifiers import MAX_ID
 from shared.money import Money
 from tests.integration.api import send
