@@ -15,16 +15,19 @@ from functions.customers import api as customers_api
 from functions.order_history import api as order_history_api
 from functions.orders import api as orders_api
 from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope
+from order_history.projection import Projected
+from order_history.queries import OrderHistoryQueries
 from order_history.view import OrderHistoryView
 from orders import service
 from orders.order import Order
 from orders.repository import OrderRepository
 from rest_api.authorization import TokenVerifier, verifier_from_environment
 from rest_api.signing_keys import SigningKeysUnavailableError
+from shared.clock import now
 from shared.errors import UnauthenticatedError
 from shared.money import Money
 from tests.integration.api import send
-from tests.integration.mongodb import snapshot
 from tests.issuer import AUDIENCE, KEY, STRANGERS_KEY, Issuer
 from tests.samples import load
 
@@ -257,14 +260,13 @@ class TestApis:
     ) -> None:
         for handler in (customers_api, orders_api, order_history_api):
             monkeypatch.setattr(handler.api, "verifier", verifier)
-        monkeypatch.setattr(order_history_api, "view", view)
+        monkeypatch.setattr(order_history_api, "view", OrderHistoryQueries(view._database))
         jane, created = Customer.create(JANE, "Jane Doe", Money(500))
-        customers.add(jane, created, Cause("request"), None)
         order, ordered = Order.create(ORDER, JANE, Money(100))
-        orders.add(order, ordered, Cause("request"), None)
-        view.put_customer(JANE, "Jane Doe", Money(500))
-        view.put_available_credit(JANE, Money(500), 1)
-        view.put_order(snapshot(ORDER, customer_id=JANE))
+        events = [DomainEventEnvelope.wrap(e, 1, Cause("request")) for e in (created, ordered)]
+        customers.insert(jane, events[0])
+        orders.insert(order, events[1])
+        view.project([Projected(event, now(), 1) for event in events])
 
     def test_request_without_token_returns_401(self) -> None:
         for sample, handler in (OF_ONE_CUSTOMER | OF_ALL).items():

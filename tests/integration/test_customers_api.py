@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from customers.repository import CustomerRepository
 from functions.customers import api as handler
 from functions.orders import api as orders_api
 from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope
 from shared.idempotency import LIFETIME_SECONDS
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
@@ -34,10 +36,11 @@ JANE = int(load(GET)["pathParameters"]["customerId"])
 REQUEST = Cause("a request")
 
 
-def jane(customers: CustomerRepository, limit: int = 500) -> None:
+def jane(customers: CustomerRepository, limit: int, reserved: int) -> None:
     """Insert Jane Doe, with her id in events/."""
-    customer, created = Customer.create(JANE, "Jane Doe", Money(limit))
-    customers.add(customer, created, REQUEST, None)
+    jane, created = Customer.create(JANE, "Jane Doe", Money(limit))
+    envelope = DomainEventEnvelope.wrap(created, jane.version, REQUEST)
+    customers.insert(replace(jane, reserved_credit=Money(reserved)), envelope)
 
 
 def found_after(body: object) -> Any:
@@ -174,8 +177,7 @@ def test_keys_of_two_iam_roles_are_apart() -> None:
 
 
 def test_sample_lists_customers_with_their_credit(customers: CustomerRepository) -> None:
-    jane(customers)
-    service.reserve_credit(customers, JANE, 7, Money(90), REQUEST)
+    jane(customers, limit=500, reserved=90)
 
     listed = send(handler, LIST)
 
@@ -217,8 +219,7 @@ def test_pages_have_every_customer_once(customers: CustomerRepository) -> None:
 
 
 def test_sample_finds_jane_with_exact_amounts(customers: CustomerRepository) -> None:
-    jane(customers, limit=MAX_CENTS)
-    service.reserve_credit(customers, JANE, 7, Money(1), REQUEST)
+    jane(customers, limit=MAX_CENTS, reserved=1)
 
     found = send(handler, GET)
 

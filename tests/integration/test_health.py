@@ -13,7 +13,8 @@ import pytest
 
 from functions.health import handler
 from functions.health.handler import Health
-from order_history.view import InvalidMongoDbUriError, OrderHistoryView, connect
+from order_history.connection import InvalidMongoDbUriError, connect
+from order_history.view import OrderHistoryView
 from rest_api.resolver import RestApi
 from tests.integration.api import Answer, send
 from tests.integration.conftest import LambdaContext, LogLines
@@ -63,7 +64,7 @@ def test_missing_table_is_reported_for_its_service_only(
 def test_unreachable_database_is_reported_in_time_and_without_its_address(
     monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
-    nowhere = connect("mongodb://somebody:hunter2@127.0.0.1:1/nowhere")
+    nowhere = OrderHistoryView(connect("mongodb://somebody:hunter2@127.0.0.1:1/nowhere"))
     monkeypatch.setattr(handler, "view", lambda: nowhere)
     started = time.monotonic()
 
@@ -82,7 +83,7 @@ def test_invalid_uri_is_logged_without_its_password(
     monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
     def misconfigured() -> OrderHistoryView:
-        return connect("mongodb://somebody:hun/ter2@host/order_history")
+        return OrderHistoryView(connect("mongodb://somebody:hun/ter2@host/order_history"))
 
     monkeypatch.setattr(handler, "view", misconfigured)
 

@@ -12,6 +12,7 @@ from customers.events import CustomerCreated
 from functions.order_history import api as handler
 from functions.order_history import projection
 from messaging.domain_event import DomainEvent
+from order_history.queries import OrderHistoryQueries
 from order_history.view import RECENT_ORDERS, OrderHistoryView
 from orders.events import OrderApproved, OrderCreated, OrderState
 from rest_api.pagination import encode_next_token
@@ -35,8 +36,8 @@ STRANGER = 9
 @pytest.fixture(autouse=True)
 def view_of_the_functions(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> None:
     """The functions' view is in the database of this test."""
-    monkeypatch.setattr(handler, "view", view)
-    monkeypatch.setattr(projection, "view", view)
+    monkeypatch.setattr(handler, "view", OrderHistoryQueries(view._database))
+    monkeypatch.setattr(projection.subscriber, "_handler", view)
 
 
 @pytest.fixture
@@ -276,7 +277,8 @@ def test_token_of_another_order_returns_400() -> None:
 def test_unreachable_database_returns_500(
     monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
-    monkeypatch.setattr(handler, "view", unreachable_view())
+    unreachable = OrderHistoryQueries(unreachable_view()._database)
+    monkeypatch.setattr(handler, "view", unreachable)
 
     failed = send(handler, COUNT)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import pytest
 
 from functions.orders import api as handler
 from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope
 from orders import service
 from orders.events import OrderCancelled, OrderCreated, OrderState, RejectionReason
 from orders.order import Order
@@ -18,7 +19,7 @@ from shared.identifiers import MAX_ID
 from shared.money import Money
 from tests.integration.api import Answer, send
 from tests.integration.tables import items, published, snapshot
-from tests.samples import an_event_id, load
+from tests.samples import load
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -30,23 +31,15 @@ CANCEL = "orders_api_cancel"
 ORDER = int(load(GET)["pathParameters"]["orderId"])
 JANE = int(load("customers_api_get")["pathParameters"]["customerId"])
 REQUEST = Cause("a request")
-ANSWER = Cause("a request", an_event_id("an answer of Customers"))
 
 
-def pending(orders: OrderRepository) -> None:
+def insert(
+    orders: OrderRepository, state: OrderState, reason: RejectionReason | None = None
+) -> None:
     """Insert the order, with its id in events/."""
     order, created = Order.create(ORDER, JANE, Money(410))
-    orders.add(order, created, REQUEST, None)
-
-
-def approved(orders: OrderRepository) -> None:
-    pending(orders)
-    service.note_credit_reserved(orders, ORDER, ANSWER)
-
-
-def rejected(orders: OrderRepository) -> None:
-    pending(orders)
-    service.note_credit_not_reserved(orders, ORDER, RejectionReason.INSUFFICIENT_CREDIT, ANSWER)
+    envelope = DomainEventEnvelope.wrap(created, order.version, REQUEST)
+    orders.insert(replace(order, state=state, rejection_reason=reason), envelope)
 
 
 def create(customer_id: int, amount: str, key: str | None = None) -> Answer:
@@ -101,7 +94,7 @@ def test_integer_is_accepted_in_any_json_spelling() -> None:
 
 
 def test_samples_list_and_find_the_order(orders: OrderRepository) -> None:
-    rejected(orders)
+    insert(orders, OrderState.REJECTED, RejectionReason.INSUFFICIENT_CREDIT)
     order = {
         "orderId": ORDER,
         "customerId": JANE,
@@ -144,7 +137,7 @@ def test_unknown_order_returns_404(dynamodb: DynamoDBClient) -> None:
 def test_sample_cancels_an_approved_order_once(
     orders: OrderRepository, dynamodb: DynamoDBClient
 ) -> None:
-    approved(orders)
+    insert(orders, OrderState.APPROVED)
 
     cancelled = send(handler, CANCEL)
 
@@ -161,14 +154,14 @@ def test_sample_cancels_an_approved_order_once(
     assert snapshot(dynamodb) == before
 
 
-@pytest.mark.parametrize("state", [pending, rejected])
+@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.REJECTED])
 def test_order_that_is_not_approved_cannot_be_cancelled(
-    orders: OrderRepository, dynamodb: DynamoDBClient, state: Callable[[OrderRepository], None]
+    orders: OrderRepository, dynamodb: DynamoDBClient, state: OrderState
 ) -> None:
-    state(orders)
+    insert(orders, state)
     before = snapshot(dynamodb)
 
     problem = send(handler, CANCEL).problem(409, "order-not-cancellable")
 
-    assert state.__name__.upper() in problem["detail"]
+    assert state.value in problem["detail"]
     assert snapshot(dynamodb) == before

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def call(api: RestApi, thing_id: str = "7", **changes: Any) -> dict[str, Any]:
         "requestContext": {"requestId": "request-1"},
         **changes,
     }
-    response = api.handle(event, None)
+    response = api.handle(event, SimpleNamespace(aws_request_id="invocation"))
     return {**response, "json": json.loads(response["body"] or "null")}
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from shared.errors import IdempotencyKeyReusedError
-from shared.idempotency import IdempotentRequest, RequestAlreadyHandledError
+from shared.idempotency import IdempotentRequest
 
 
 def test_equal_requests_have_equal_fingerprints_in_any_order_of_fields() -> None:
@@ -25,17 +24,6 @@ def test_keys_are_scoped_by_caller() -> None:
     pairs = [("key", "jane"), ("key", "john"), ("ey", "janek"), ("keyjane", ""), ("", "keyjane")]
 
     assert len({IdempotentRequest.of(*pair, {}).key for pair in pairs}) == len(pairs)
-
-
-def test_repeated_request_leads_to_its_aggregate_and_another_one_to_an_error() -> None:
-    request = IdempotentRequest.of("key", "jane", {"customerId": 1})
-    other = IdempotentRequest.of("key", "jane", {"customerId": 2})
-
-    replay = request.used_before(request.fingerprint, aggregate_id=7)
-
-    assert isinstance(replay, RequestAlreadyHandledError)
-    assert replay.aggregate_id == 7
-    assert isinstance(other.used_before(request.fingerprint, 7), IdempotencyKeyReusedError)
 
 
 def test_key_expires_after_a_day() -> None:
