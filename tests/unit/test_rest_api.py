@@ -106,7 +106,7 @@ def test_allowed_origins_get_cors_headers_on_every_response(
 def test_preflight_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_ISSUER", "https://issuer.example")
     monkeypatch.setenv("JWT_AUDIENCE", "things")
-    preflight = {"httpMethod": "OPTIONS", "headers": {"Origin": ORIGIN}}
+    preflight: dict[str, Any] = {"httpMethod": "OPTIONS", "headers": {"Origin": ORIGIN}}
     assert call(RestApi("things"), **preflight)["statusCode"] == 401
     monkeypatch.setenv("ALLOWED_ORIGINS", ORIGIN)
 

@@ -12,7 +12,15 @@ def test_equal_requests_have_equal_fingerprints_in_any_order_of_fields() -> None
 
 
 def test_any_other_value_has_another_fingerprint() -> None:
-    requests = [{"n": 1}, {"n": 2}, {"n": "1"}, {"n": None}, {}, {"n": 1, "m": None}, {"n": [1]}]
+    requests: list[dict[str, object]] = [
+        {"n": 1},
+        {"n": 2},
+        {"n": "1"},
+        {"n": None},
+        {},
+        {"n": 1, "m": None},
+        {"n": [1]},
+    ]
     fingerprints = {
         IdempotentRequest.of("key", "jane", request).fingerprint for request in requests
     }
