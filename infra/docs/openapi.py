@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [ROOT / "docs/openapi.json", ROOT / "functions/console/static/openapi.json"]
-"""Files with the document: for readers of the repository, and for the console, whose code is packaged alone."""
+DOCUMENT = ROOT / "functions/console/static/openapi.json"
 PROBLEM_JSON = "application/problem+json"
 
 TAGS: dict[str | None, tuple[str, str]] = {
@@ -325,10 +324,8 @@ def _prepare() -> None:
 
 def main() -> None:
     _prepare()
-    text = to_text(document())
-    for path in DOCUMENTS:
-        path.write_text(text)
-        print(f"Wrote {path.relative_to(ROOT)}.")
+    DOCUMENT.write_text(to_text(document()))
+    print(f"Wrote {DOCUMENT.relative_to(ROOT)}.")
 
 
 if __name__ == "__main__":
