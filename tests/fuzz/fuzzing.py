@@ -23,11 +23,11 @@ from infra.local.api_client import ApiClient, wait_until
 
 UNKNOWN_CUSTOMER = 9007199254740991
 
-EXPECTED_REFUSALS = {
-    "Invalid nextToken. Omit it to start from the first page.": "the form of a token is not documented",
-    "This Idempotency-Key was used before, with a different request.": "the fuzzer repeats keys",
-}
-"""Reasons to refuse a valid request, by the detail of the problem document."""
+EXPECTED_REFUSALS = ("Invalid nextToken", "This Idempotency-Key was used before")
+"""Reasons to refuse a valid request: the start of the problem document's detail.
+
+The form of a token is not documented, and the fuzzer repeats keys.
+"""
 
 CHECKS = {
     "unsupported_method": {"enabled": False},
@@ -132,7 +132,7 @@ def with_known_ids(document: dict[str, Any], base_url: str) -> dict[str, Any]:
 def _is_finding(context: Any, failure: Failure, case: Any, response: Response) -> bool:
     if not isinstance(failure, RejectedPositiveData):
         return True
-    return response.json().get("detail") not in EXPECTED_REFUSALS
+    return not response.json().get("detail", "").startswith(EXPECTED_REFUSALS)
 
 
 def _note(outcome: Outcome, recorder: Any) -> None:
