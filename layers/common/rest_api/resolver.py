@@ -35,7 +35,7 @@ _LOG_KEYS = {"customerId": "customer_id", "orderId": "order_id"}
 
 
 class RestApi(APIGatewayRestResolver):
-    """Answers every request with the declared model or with a problem document, and logs one line for it.
+    """Answer every request with the declared model or a problem document, and log one line for it.
 
     Where a token issuer is configured, a GET needs a token with the scope `<scope>:read`, any other request one with
     `<scope>:write`. An API without a scope is open to everyone.
@@ -44,7 +44,7 @@ class RestApi(APIGatewayRestResolver):
     def __init__(self, scope: str | None) -> None:
         cors = _cors_from_environment()
         super().__init__(cors=cors, json_body_deserializer=parse_object)
-        # Powertools' `enable_validation` would validate before the middlewares, and each response a second time.
+        # Not `enable_validation`: it validates requests before the middlewares, and every response a second time.
         self.use(
             middlewares=[
                 _answer_errors,
@@ -60,7 +60,7 @@ class RestApi(APIGatewayRestResolver):
         self.verifier = verifier_from_environment() if scope is not None else None
         self._correlation_id = ""
         self.caller = Caller()
-        """The sender of the current request."""
+        """The sender of the current request. Without permissions until the request is authorized."""
         self.log_keys: dict[str, Any] = {}
         """Keys of the current request's log line: its correlation id and the ids of what it is about."""
 
@@ -84,6 +84,7 @@ class RestApi(APIGatewayRestResolver):
         """Return API Gateway's proxy response to its proxy event. Log one line."""
         started = time.perf_counter()
         self._correlation_id = event["requestContext"]["requestId"]
+        self.caller = Caller()
         self.log_keys = {"correlation_id": self._correlation_id, **_ids_in_path(event)}
         response = self.resolve(to_request(event), context)
         headers = response["multiValueHeaders"]
@@ -111,7 +112,7 @@ def _answer_errors(app: RestApi, next_middleware: NextMiddleware) -> Response[An
 
 
 def _authorize(app: RestApi, next_middleware: NextMiddleware) -> Response[Any]:
-    """Middleware: find out the caller, and refuse a request whose scope the caller lacks."""
+    """Middleware: identify the caller. Refuse a request without its scope, or with an ambiguous header."""
     event = app.current_event
     for name, values in event["multiValueHeaders"].items():
         if len(values) > 1:
