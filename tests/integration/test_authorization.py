@@ -151,7 +151,7 @@ def test_tokens_of_well_known_issuers_are_understood(
 NOT_SCOPES: list[object] = [None, 7, [7], {"a": 1}]
 NOT_IDS: list[object] = [
     *(None, True, False, 1.9, 7.0, float("inf"), float("nan"), 0, -1, 2**63, [7], {}),
-    *("", "0", "-1", "07", "1_0", " 7", "7\n", "7.0", "\u0667", "9" * 400, "everyone"),
+    *("", "0", "-1", "07", "1_0", " 7", "7\n", "7.0", "\u0667", "7\u0667", "9" * 400, "everyone"),
 ]
 BAD_VALUES: dict[str, list[object]] = {
     "exp": [1, ..., None, float("inf"), "soon", [], time.time() - 40],
