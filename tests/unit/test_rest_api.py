@@ -173,6 +173,7 @@ def test_pages_of_a_slice_have_every_item_once(count: int, limit: int) -> None:
     while True:
         page, token = slice_page(items, str, limit, token)
         assert len(page) == limit or token is None
+        assert page or not items
         found += page
         if token is None:
             break
