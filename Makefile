@@ -37,10 +37,10 @@ down: install ## Stop what `up` started
 TARGET ?= embedded
 
 url: install ## Print the base URL of the running API; TARGET=localstack: of the one there
-	@$(BIN)/python -m infra.$(TARGET) url
+	@$(BIN)/python -m infra.local url
 
 logs: install ## Follow the functions' logs; TARGET=localstack: of those there
-	@$(BIN)/python -m infra.$(TARGET) logs
+	@$(BIN)/python -m infra.local logs
 
 reset: install ## Throw all data away, and start anew what was running
 	@$(BIN)/python -m infra.local reset

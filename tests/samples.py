@@ -19,7 +19,8 @@ from referencing import Registry, Resource
 
 from customers import events as customer_events
 from customers.events import CustomerEvent
-from messaging.domain_event import Cause, DomainEvent, DomainEventEnvelope, EventMetadata
+from messaging.domain_event import Cause, DomainEvent
+from messaging.envelope import DomainEventEnvelope, EventMetadata
 from orders import events as order_events
 from orders.events import OrderEvent, OrderState, RejectionReason
 from shared.identifiers import MAX_ID

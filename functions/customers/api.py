@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Annotated, Any
 
 from aws_lambda_powertools import Logger
 from pydantic import AfterValidator, Field
 
+import telemetry
 from customers import service
 from customers.customer import Customer
 from customers.repository import CustomerRepository
@@ -26,14 +26,14 @@ from rest_api.resolver import (
     WireModel,
     decode_next_token,
     encode_next_token,
+    idempotent,
     refusals,
 )
 from shared.errors import IdempotencyKeyReusedError
-from telemetry import metrics
 
 logger = Logger()
 api = RestApi("customers")
-customers = CustomerRepository(os.environ["CUSTOMERS_TABLE"], os.environ["CUSTOMERS_OUTBOX_TABLE"])
+customers = CustomerRepository.from_environment()
 
 
 # Control characters, line separators, and what is left of a character that was no UTF-8.
@@ -94,16 +94,17 @@ def create_customer(
 ) -> CreateCustomerResponse:
     """Create a customer, with all of the credit limit available."""
     api.caller.check_all_customers()
-    customer_id = retry_on_conflict(
+    created = retry_on_conflict(
         service.create_customer,
         customers,
         request.name,
         request.credit_limit.to_money(),
         api.cause,
-        idempotency_key,
+        idempotent(request, idempotency_key),
     )
-    api.log_keys["customer_id"] = customer_id
-    return CreateCustomerResponse(customer_id=customer_id)
+    telemetry.record(created.event)
+    api.log_keys["customer_id"] = created.id
+    return CreateCustomerResponse(customer_id=created.id)
 
 
 @api.get("/customers")
@@ -127,7 +128,6 @@ def get_customer(customerId: IdInPath) -> CustomerResponse:  # noqa: N803, the n
     return CustomerResponse.of(service.find_customer(customers, customerId))
 
 
-@metrics.emitted
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return api.answer(event, context)

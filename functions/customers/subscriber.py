@@ -1,44 +1,31 @@
-"""Order events to Customers: an order's creation reserves credit, its cancellation releases it."""
+"""Subscriber of the Customers service: reserves and releases credit as orders are created and cancelled."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
+import telemetry
 from customers import service
 from customers.repository import CustomerRepository
 from messaging.dead_letters import DeadLetterQueue
-from messaging.domain_event import DomainEventEnvelope, EventDecoder
+from messaging.participant import SagaParticipant
 from messaging.subscriber import Subscriber
 from orders.events import OrderCancelled, OrderCreated
 from telemetry import metrics
+from telemetry.metrics import Metric
 
 logger = Logger()
-customers = CustomerRepository(os.environ["CUSTOMERS_TABLE"], os.environ["CUSTOMERS_OUTBOX_TABLE"])
+participant = SagaParticipant(CustomerRepository.from_environment())
+participant.on(OrderCreated)(service.reserve_credit)
+participant.on(OrderCancelled)(service.release_credit)
+subscriber = Subscriber(participant, DeadLetterQueue.from_environment())
 
 
-def handle(envelope: DomainEventEnvelope) -> bool:
-    cause = envelope.cause_of_effects
-    match envelope.event:
-        case OrderCreated() as order:
-            return service.reserve_credit(
-                customers, order.customer_id, order.order_id, order.order_total, cause
-            )
-        case OrderCancelled() as order:
-            return service.release_credit(customers, order.customer_id, order.order_id, cause)
-    return False
-
-
-subscriber = Subscriber(
-    EventDecoder([OrderCreated, OrderCancelled]),
-    handle,
-    DeadLetterQueue(os.environ["DEAD_LETTER_QUEUE_URL"]),
-)
-
-
-@metrics.emitted
-@logger.inject_lambda_context
-def lambda_handler(event: dict[str, Any], context: Any) -> Any:
-    return subscriber.handle_batch(event, context)
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Handle a batch of order events. Return the messages that SQS must redeliver."""
+    result = subscriber.handle_batch(event, context)
+    metrics.count(Metric.DUPLICATES_DROPPED, result.duplicates)
+    telemetry.log_invocation(logger, "batch handled", context, **result.log_keys)
+    return result.response

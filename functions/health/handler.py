@@ -20,7 +20,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from botocore.config import Config
 
-from order_history.view import OrderHistoryView, connect_from_environment
+from order_history.connection import connect_from_environment
+from order_history.view import OrderHistoryView
 from rest_api.resolver import RestApi, WireModel
 
 TIME_LIMIT_SECONDS = 2
@@ -60,7 +61,7 @@ class TableNotActiveError(Exception):
 
 @cache
 def view() -> OrderHistoryView:
-    return connect_from_environment()
+    return OrderHistoryView(connect_from_environment())
 
 
 def check_table(name: str) -> None:

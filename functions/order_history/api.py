@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import Field
-from pydantic.alias_generators import to_camel
 
-from order_history.view import RECENT_ORDERS, Document, connect_from_environment
+from order_history.connection import connect_from_environment
+from order_history.queries import EventInView, OrderHistoryQueries, OrderInView, OrderSummary
 from orders.events import OrderState, RejectionReason
 from rest_api.resolver import (
     IdInPath,
@@ -25,11 +25,10 @@ from rest_api.resolver import (
     refusals,
 )
 from shared.errors import NotFoundError
-from shared.money import Money
 
 logger = Logger()
 api = RestApi("orderhistory")
-view = connect_from_environment()
+view = OrderHistoryQueries(connect_from_environment())
 
 
 class OrderHistoryNotFoundError(NotFoundError):
@@ -48,8 +47,8 @@ class OrderInHistory(WireModel):
     created_at: Instant
 
     @classmethod
-    def of(cls, order_id: int, order: Document) -> OrderInHistory:
-        return cls(order_id=order_id, **_order_fields(order))
+    def of(cls, order: OrderSummary) -> OrderInHistory:
+        return cls(order_id=order.order_id, **_order_fields(order))
 
 
 class OrderHistoryResponse(WireModel):
@@ -93,9 +92,8 @@ class OrderEventResponse(WireModel):
     ]
 
     @classmethod
-    def of(cls, event: Document) -> OrderEventResponse:
-        names = cls.model_fields.keys() - {"event_id"}
-        return cls(event_id=event["_id"], **{name: event[to_camel(name)] for name in names})
+    def of(cls, event: EventInView) -> OrderEventResponse:
+        return cls(**vars(event))
 
 
 class OrderEventsResponse(WireModel):
@@ -103,12 +101,12 @@ class OrderEventsResponse(WireModel):
     next_token: str | None
 
 
-def _order_fields(order: Document) -> dict[str, Any]:
+def _order_fields(order: OrderSummary) -> dict[str, Any]:
     return {
-        "order_total": MoneyResponse.of(Money(order["orderTotalCents"])),
-        "state": order["state"],
-        "rejection_reason": order["rejectionReason"],
-        "created_at": order["createdAt"],
+        "order_total": MoneyResponse.of(order.order_total),
+        "state": order.state,
+        "rejection_reason": order.rejection_reason,
+        "created_at": order.created_at,
     }
 
 
@@ -130,29 +128,17 @@ def get_order_history(
 
     The view follows the services with a short delay. Pages are by `nextToken`.
     """
-    # The first page of all is in the customer's document already.
     api.caller.check_customer(customerId)
-    before = decode_next_token(next_token)
-    customer = view.find_customer(customerId)
-    if customer is None:
+    found = view.find_history(customerId, state, limit, decode_next_token(next_token))
+    if found is None:
         raise OrderHistoryNotFoundError(f"No customer {customerId} is known here.")
-    recent: Document = customer.get("orders", {})
-    orders: dict[int, Document]
-    if before is None and state is None and (limit < len(recent) or len(recent) < RECENT_ORDERS):
-        latest = sorted((int(order_id) for order_id in recent), reverse=True)
-        orders = {order_id: recent[str(order_id)] for order_id in latest[: limit + 1]}
-    else:
-        found = view.find_orders(customerId, state, limit + 1, before)
-        orders = {order["_id"]: order for order in found}
-    page = list(orders.items())[:limit]
-    more = len(orders) > limit
     return OrderHistoryResponse(
         id=customerId,
-        name=customer["name"],
-        credit_limit=MoneyResponse.of(Money(customer["creditLimitCents"])),
-        available_credit=MoneyResponse.of(Money(customer["availableCreditCents"])),
-        orders={str(order_id): OrderInHistory.of(order_id, order) for order_id, order in page},
-        next_token=encode_next_token(page[-1][0]) if more else None,
+        name=found.name,
+        credit_limit=MoneyResponse.of(found.credit_limit),
+        available_credit=MoneyResponse.of(found.available_credit),
+        orders={str(order.order_id): OrderInHistory.of(order) for order in found.orders},
+        next_token=encode_next_token(found.orders[-1].order_id) if found.has_more else None,
     )
 
 
@@ -160,11 +146,10 @@ def get_order_history(
 def get_order_timeline(orderId: IdInPath) -> OrderTimelineResponse:  # noqa: N803
     """Get an order with the timeline of its states."""
     order = _find_order_of_caller(orderId)
-    timeline = sorted(order["timeline"].items(), key=lambda entry: int(entry[0]))
     return OrderTimelineResponse(
         order_id=orderId,
-        customer_id=order["customerId"],
-        timeline=[StateChange(state=change["state"], at=change["at"]) for _, change in timeline],
+        customer_id=order.customer_id,
+        timeline=[StateChange(state=change.state, at=change.at) for change in order.timeline],
         **_order_fields(order),
     )
 
@@ -179,21 +164,23 @@ def get_order_events(
 
     With when the view first saw each, and how often. Pages are by `nextToken`.
     """
-    _find_order_of_caller(orderId)
+    events = _find_order_of_caller(orderId).events
     last_id = decode_next_event_token(next_token)
-    found = view.find_events(orderId, limit + 1, last_id)
-    page = found[:limit]
+    if last_id is not None:
+        ids = [event.event_id for event in events]
+        events = events[ids.index(last_id) + 1 :] if last_id in ids else []
+    page = events[:limit]
     return OrderEventsResponse(
         events=[OrderEventResponse.of(event) for event in page],
-        next_token=encode_next_token(page[-1]["_id"]) if len(found) > limit else None,
+        next_token=encode_next_token(page[-1].event_id) if len(events) > limit else None,
     )
 
 
-def _find_order_of_caller(order_id: int) -> Document:
+def _find_order_of_caller(order_id: int) -> OrderInView:
     order = view.find_order(order_id)
     if order is None:
         raise OrderHistoryNotFoundError(f"No order {order_id} is known here.")
-    api.caller.check_customer(order["customerId"])
+    api.caller.check_customer(order.customer_id)
     return order
 
 

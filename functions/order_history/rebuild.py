@@ -1,4 +1,4 @@
-"""The order history view from the outboxes, part by part: invoked again and again by `make rebuild-history`."""
+"""Rebuild of the order history view from the outboxes. `make rebuild-history` invokes it for one part at a time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+import telemetry
+from order_history.connection import connect_from_environment
 from order_history.rebuild import Rebuild
-from order_history.view import connect_from_environment
+from order_history.view import OrderHistoryView
 
 MARGIN_SECONDS = 10.0
-"""What is left of the function's time when it stops within a page: enough for another hundred events."""
+"""Time left when a page is abandoned: enough for one more bulk write."""
 
 logger = Logger()
-view = connect_from_environment()
+view = OrderHistoryView(connect_from_environment())
 rebuild = Rebuild(
     view,
     {
@@ -24,9 +26,11 @@ rebuild = Rebuild(
 )
 
 
-@logger.inject_lambda_context
-def lambda_handler(event: dict[str, Any], context: Any) -> Any:
-    """Carries out `command`: begin, progress, advance, end, or drop; answers with the progress of each part."""
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Execute `command` (begin, progress, advance, end or drop) and return the progress of each part.
+
+    Raises: ValueError for another command.
+    """
     match event:
         case {"command": "drop"}:
             view.drop()
@@ -40,7 +44,8 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
         case {"command": "progress"}:
             pass
         case _:
-            raise ValueError(f"no command: {event}")
-    answer = [part.to_document() for part in rebuild.parts()]
-    logger.info("rebuild", extra={**event, "parts": answer if "part" not in event else len(answer)})
-    return {"parts": answer}
+            raise ValueError(f"unknown command: {event}")
+    parts = [part.to_document() for part in rebuild.parts()]
+    progress = parts if "part" not in event else len(parts)
+    telemetry.log_invocation(logger, "rebuild advanced", context, **event, parts=progress)
+    return {"parts": parts}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
+import telemetry
 from messaging.retry import retry_on_conflict
 from orders import service
 from orders.events import OrderState, RejectionReason
@@ -26,14 +26,14 @@ from rest_api.resolver import (
     WireModel,
     decode_next_token,
     encode_next_token,
+    idempotent,
     refusals,
 )
 from shared.errors import IdempotencyKeyReusedError
-from telemetry import metrics
 
 logger = Logger()
 api = RestApi("orders")
-orders = OrderRepository(os.environ["ORDERS_TABLE"], os.environ["ORDERS_OUTBOX_TABLE"])
+orders = OrderRepository.from_environment()
 
 
 class CreateOrderRequest(RequestModel):
@@ -82,16 +82,17 @@ def create_order(
     An order of a customer who does not exist is accepted here, and then rejected.
     """
     api.caller.check_customer(request.customer_id)
-    order_id = retry_on_conflict(
+    created = retry_on_conflict(
         service.create_order,
         orders,
         request.customer_id,
         request.order_total.to_money(),
         api.cause,
-        idempotency_key,
+        idempotent(request, idempotency_key),
     )
-    api.log_keys |= {"order_id": order_id, "customer_id": request.customer_id}
-    return CreateOrderResponse(order_id=order_id)
+    telemetry.record(created.event)
+    api.log_keys |= {"order_id": created.id, "customer_id": request.customer_id}
+    return CreateOrderResponse(order_id=created.id)
 
 
 @api.get("/orders")
@@ -122,8 +123,9 @@ def cancel_order(orderId: IdInPath) -> CancelOrderResponse:  # noqa: N803
     """
     if api.caller.customer_id is not None:
         _find_order_of_caller(orderId)
-    order = retry_on_conflict(service.cancel_order, orders, orderId, api.cause)
-    return CancelOrderResponse(order_id=order.id, order_state=order.state)
+    cancelled = retry_on_conflict(service.cancel_order, orders, orderId, api.cause)
+    telemetry.record(cancelled)
+    return CancelOrderResponse(order_id=orderId, order_state=OrderState.CANCELLED)
 
 
 def _find_order_of_caller(order_id: int) -> Order:
@@ -132,7 +134,6 @@ def _find_order_of_caller(order_id: int) -> Order:
     return order
 
 
-@metrics.emitted
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return api.answer(event, context)

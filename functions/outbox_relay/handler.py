@@ -1,4 +1,4 @@
-"""The stream of an outbox table to the event bus. One function per outbox, the same code."""
+"""Relay from the stream of an outbox table to the event bus. One function per outbox, with the same code."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+import telemetry
 from messaging.dead_letters import DeadLetterQueue
 from messaging.relay import Relay
 from telemetry import metrics
+from telemetry.metrics import Metric
 
 logger = Logger()
-relay = Relay(os.environ["EVENT_BUS_NAME"], DeadLetterQueue(os.environ["DEAD_LETTER_QUEUE_URL"]))
+relay = Relay(os.environ["EVENT_BUS_NAME"], DeadLetterQueue.from_environment())
 
 
-@metrics.emitted
-@logger.inject_lambda_context
-def lambda_handler(event: dict[str, Any], _context: Any) -> None:
-    events = relay.publish(event["Records"])
-    logger.info("events published", extra={"published": len(events), "events": events})
+def lambda_handler(event: dict[str, Any], context: Any) -> None:
+    """Publish the events of a batch of stream records. Raises: EventsNotPublishedError, to retry the batch."""
+    result = relay.publish(event["Records"])
+    for entry in result.published:
+        if entry.occurred_at is not None:
+            metrics.measure(Metric.RELAY_LAG, entry.occurred_at)
+    telemetry.log_invocation(
+        logger,
+        "events published",
+        context,
+        events=[entry.log_keys for entry in result.published],
+        dead_letters=result.dead_letters,
+    )

@@ -29,7 +29,8 @@ from infra.local.build import PROJECT
 from infra.local.deployed_stack import STACK_NAME
 from infra.local.stack import EmbeddedStack
 from infra.ops.target import Target
-from messaging.domain_event import Cause, DomainEvent, DomainEventEnvelope
+from messaging.domain_event import Cause, DomainEvent
+from messaging.envelope import DomainEventEnvelope
 from orders.events import OrderApproved, OrderCreated, OrderEvent, OrderState
 from shared.clock import format_instant
 from shared.money import Money

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from messaging.domain_event import DomainEventEnvelope, EventDecoder
+from messaging.envelope import DomainEventEnvelope, EventDecoder
 from tests.samples import published_classes, schema_of
 from tests.template import resources
 

@@ -23,7 +23,7 @@ from customers.events import (
 )
 from customers.repository import CustomerRepository
 from messaging.domain_event import Cause
-from messaging.retry import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
+from messaging.retry import WriteConflictError, EventAlreadyPublishedError, retry_on_conflict
 from shared import identifiers
 from shared.errors import IdempotencyKeyReusedError
 from shared.money import ZERO, Money
@@ -343,7 +343,7 @@ def test_a_customer_that_was_changed_since_it_was_loaded_is_not_saved(
     before = snapshot(dynamodb)
 
     event = stale.reserve_credit(8, Money(400))
-    with pytest.raises(ConcurrentUpdateError):
+    with pytest.raises(WriteConflictError):
         customers.save(stale, event, order_created(8))
 
     assert snapshot(dynamodb) == before
@@ -371,7 +371,7 @@ def test_a_reservation_that_came_or_went_meanwhile_stops_the_change(
     before = snapshot(dynamodb)
 
     event = command(customer)
-    with pytest.raises(ConcurrentUpdateError):
+    with pytest.raises(WriteConflictError):
         customers.save(customer, event, order_created(2))
 
     assert snapshot(dynamodb) == before
@@ -404,7 +404,7 @@ def test_orders_that_race_for_credit_do_not_get_more_than_there_is(
                 retry_on_conflict(
                     service.reserve_credit, customers, customer_id, order_id, Money(150), cause
                 )
-            except ConcurrentUpdateError:
+            except WriteConflictError:
                 continue
             except EventAlreadyPublishedError:
                 pass

@@ -20,7 +20,7 @@ from functions.orders import subscriber as orders_subscriber
 from functions.outbox_relay import handler as relay
 from messaging.domain_event import Cause
 from messaging.relay import EventsNotPublishedError, Relay
-from messaging.retry import ConcurrentUpdateError, retry_on_conflict
+from messaging.retry import WriteConflictError, retry_on_conflict
 from order_history.view import OrderHistoryView
 from orders.order import Order
 from orders.repository import OrderRepository
@@ -218,7 +218,7 @@ def test_the_view_tells_how_far_it_lags_behind_and_nothing_of_what_it_knew(
 
 
 def test_a_command_that_is_tried_anew_is_counted_each_time(printed: Printed) -> None:
-    outcomes = iter([ConcurrentUpdateError(), ConcurrentUpdateError(), None])
+    outcomes = iter([WriteConflictError(), WriteConflictError(), None])
 
     def command() -> None:
         if (error := next(outcomes)) is not None:

@@ -22,7 +22,7 @@ from pymongo.monitoring import (
 
 from functions.order_history import api as handler
 from functions.order_history import projection
-from messaging.domain_event import DomainEventEnvelope
+from messaging.envelope import DomainEventEnvelope
 from order_history.projection import project
 from order_history.view import OrderHistoryView
 from rest_api.resolver import encode_next_token

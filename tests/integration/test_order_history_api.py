@@ -10,7 +10,7 @@ import pytest
 
 from functions.order_history import api as handler
 from functions.order_history import projection
-from messaging.domain_event import EventDecoder
+from messaging.envelope import EventDecoder
 from order_history.projection import EVENTS as EVENTS_OF_THE_VIEW
 from order_history.projection import project
 from order_history.view import RECENT_ORDERS, OrderHistoryView

@@ -16,7 +16,8 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
 from customers.events import CustomerCreated, CustomerCreditReleased, CustomerCreditReserved
-from messaging.domain_event import DomainEvent, DomainEventEnvelope
+from messaging.domain_event import DomainEvent
+from messaging.envelope import DomainEventEnvelope
 from order_history.projection import project
 from order_history.view import RECENT_ORDERS, OrderHistoryView
 from orders.events import (

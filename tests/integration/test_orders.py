@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messaging.domain_event import Cause
-from messaging.retry import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
+from messaging.retry import WriteConflictError, EventAlreadyPublishedError, retry_on_conflict
 from orders import service
 from orders.events import (
     OrderApproved,
@@ -188,7 +188,7 @@ def test_an_order_that_was_changed_since_it_was_loaded_is_not_saved(
     before = snapshot(dynamodb)
 
     event = stale.note_credit_not_reserved(INSUFFICIENT)
-    with pytest.raises(ConcurrentUpdateError):
+    with pytest.raises(WriteConflictError):
         orders.save(stale, event, NOT_RESERVED)
 
     assert snapshot(dynamodb) == before

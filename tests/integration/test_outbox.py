@@ -15,7 +15,7 @@ from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError
 from customers import service as customers_service
 from customers.repository import CustomerRepository
 from messaging.domain_event import Cause
-from messaging.retry import ConcurrentUpdateError, EventAlreadyPublishedError, retry_on_conflict
+from messaging.retry import WriteConflictError, EventAlreadyPublishedError, retry_on_conflict
 from orders import service as orders_service
 from orders.repository import OrderRepository
 from shared.money import Money
@@ -85,7 +85,7 @@ def test_contention_and_throttling_mean_that_the_command_may_be_tried_again(
 ) -> None:
     refuse("TransactWriteItems", error)
 
-    with pytest.raises(ConcurrentUpdateError):
+    with pytest.raises(WriteConflictError):
         orders_service.create_order(orders, 1, Money(400), Cause("a request"))
 
     order_id = orders_service.create_order(orders, 1, Money(400), Cause("a request"))
@@ -208,7 +208,7 @@ def test_a_command_that_still_meets_others_after_four_seconds_is_given_up(
     before = snapshot(dynamodb)
     refuse("TransactWriteItems", cancelled("None", "TransactionConflict"), times=20)
 
-    with pytest.raises(ConcurrentUpdateError):
+    with pytest.raises(WriteConflictError):
         retry_on_conflict(orders_service.create_order, orders, 1, Money(400), Cause("a request"))
 
     assert snapshot(dynamodb) == before

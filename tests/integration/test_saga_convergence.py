@@ -25,7 +25,8 @@ from functions.customers import subscriber as customers_subscriber
 from functions.order_history import projection
 from functions.orders import api as orders_api
 from functions.orders import subscriber as orders_subscriber
-from messaging.domain_event import Cause, DomainEventEnvelope
+from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope
 from messaging.subscriber import Subscriber
 from order_history.view import OrderHistoryView
 from orders import service as orders_service

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from messaging.domain_event import Cause, DomainEventEnvelope, EventDecoder, InvalidEventError
+from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
 from tests.samples import EVENTS, load, messages, published_classes, schema_of
 from tests.template import DEVELOPMENT, resources, sources, target
 

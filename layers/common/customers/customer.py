@@ -1,4 +1,4 @@
-"""The Customer aggregate: a credit limit, and the credit that orders hold of it."""
+"""The Customer aggregate: a credit limit and the credit that orders have reserved."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from shared.money import ZERO, Money
 
 
 class CustomerCreditLimitExceededError(Exception):
-    """An order asks for more than the customer's available credit."""
+    """The order total exceeds the customer's available credit."""
 
 
 @dataclass
 class Customer:
-    """`available_credit` is the credit limit less all reservations, and never negative.
+    """A customer. `available_credit` is the credit limit minus all reservations and is never negative.
 
-    A customer may have any number of reservations, so `reservations` has only those that were
-    loaded: that of the order in question, if there is one. `reserved_credit` is the sum of all.
+    A customer may have any number of reservations. `reservations` holds only those that were loaded, by order id;
+    `reserved_credit` is the sum of all.
     """
 
     id: int
@@ -31,6 +31,7 @@ class Customer:
     def create(
         cls, customer_id: int, name: str, credit_limit: Money
     ) -> tuple[Customer, CustomerCreated]:
+        """Create a customer with the whole credit limit available."""
         customer = cls(customer_id, name, credit_limit, version=1)
         return customer, CustomerCreated(
             customer_id=customer_id, name=name, credit_limit=credit_limit
@@ -41,11 +42,16 @@ class Customer:
         return self.credit_limit - self.reserved_credit
 
     def reserve_credit(self, order_id: int, order_total: Money) -> CustomerCreditReserved:
-        """Hold `order_total` of the credit for the order, which must not hold any yet.
+        """Reserve credit for an order that has no reservation yet.
 
-        Raises: CustomerCreditLimitExceededError if more than `available_credit` is asked for.
+        Raises: CustomerCreditLimitExceededError; ValueError if the total is not positive or the order has a
+        reservation.
         Source: Eventuate Tram Customers and Orders, Customer.reserveCredit.
         """
+        if order_total <= ZERO:
+            raise ValueError("an order total must be positive")
+        if order_id in self.reservations:
+            raise ValueError(f"order {order_id} has a reservation")
         if order_total > self.available_credit:
             raise CustomerCreditLimitExceededError
         self.reservations[order_id] = order_total
@@ -56,8 +62,15 @@ class Customer:
         )
 
     def release_credit(self, order_id: int) -> CustomerCreditReleased:
-        """Give back the credit held for the order, which must hold some."""
-        self.reserved_credit -= self.reservations.pop(order_id)
+        """Release the credit reserved for an order.
+
+        Raises: KeyError if the order has no reservation; ValueError if more is released than is reserved.
+        """
+        released = self.reservations[order_id]
+        if not ZERO < released <= self.reserved_credit:
+            raise ValueError(f"customer {self.id} has not reserved the credit of order {order_id}")
+        del self.reservations[order_id]
+        self.reserved_credit -= released
         self.version += 1
         return CustomerCreditReleased(
             customer_id=self.id, order_id=order_id, available_credit=self.available_credit

@@ -1,8 +1,8 @@
-"""What the Customers service publishes."""
+"""Events that the Customers service publishes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from messaging.domain_event import DomainEvent
@@ -23,40 +23,40 @@ class CustomerEvent(DomainEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class CustomerCreated(CustomerEvent):
-    """There is a new customer, with all of the credit limit available."""
+    """A customer was created. The whole credit limit is available."""
 
     name: str
-    credit_limit: Money
+    credit_limit: Money = field(metadata={"minimum": 0})
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomerCreditReserved(CustomerEvent):
-    """Credit is held for the order, which can now be approved."""
+    """Credit was reserved for the order, which can now be approved."""
 
     order_id: int
-    available_credit: Money
-    """What is left after the reservation."""
+    available_credit: Money = field(metadata={"minimum": 0})
+    """After the reservation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomerCreditReservationFailed(CustomerEvent):
-    """The order asks for more than the customer's available credit. Nothing was reserved."""
+    """The order total exceeds the available credit. Nothing was reserved."""
 
     order_id: int
-    available_credit: Money
+    available_credit: Money = field(metadata={"minimum": 0})
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomerValidationFailed(CustomerEvent):
-    """The order is for a customer who does not exist."""
+    """The customer of the order does not exist."""
 
     order_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomerCreditReleased(CustomerEvent):
-    """The order no longer holds credit."""
+    """The credit reserved for the order was released."""
 
     order_id: int
-    available_credit: Money
-    """What there is after the release."""
+    available_credit: Money = field(metadata={"minimum": 0})
+    """After the release."""

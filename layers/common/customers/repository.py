@@ -1,44 +1,36 @@
 """Customers in DynamoDB.
 
-One table holds, under each customer's id, the customer and one item per reservation, so that a
-customer with 100,000 orders is still a small item; and the idempotency keys of create requests.
+The table holds, under each customer's id, the customer and one item per reservation. So a customer with
+100,000 orders stays a small item.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 from pynamodb.attributes import DiscriminatorAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
 from customers.customer import Customer
-from customers.events import (
-    CustomerCreated,
-    CustomerCreditReleased,
-    CustomerCreditReserved,
-    CustomerEvent,
-)
-from messaging.domain_event import Cause, DomainEventEnvelope
-from messaging.outbox import (
-    CONNECT_TIMEOUT_SECONDS,
-    READ_TIMEOUT_SECONDS,
-    ItemWrite,
-    Outbox,
-)
-from messaging.retry import ConcurrentUpdateError
+from messaging.dynamodb import Database, Write
+from messaging.envelope import DomainEventEnvelope
+from messaging.idempotency import create_once
+from messaging.outbox import Outbox
+from orders.events import OrderEvent
 from shared.idempotency import IdempotentRequest
 from shared.money import Money
 
 _CUSTOMER = "CUSTOMER"
-_IDEMPOTENCY_KEY = "IDEMPOTENCY_KEY"
+_RESERVATION = "RESERVATION#"
+_LISTING_INDEX = "Listing"
+"""A sparse, keys-only index of customers without their reservations. A change of credit does not update it."""
 
 
 class CustomersItem(Model):
     class Meta:
-        table_name = ""
-        connect_timeout_seconds = CONNECT_TIMEOUT_SECONDS
-        read_timeout_seconds = READ_TIMEOUT_SECONDS
+        table_name = ""  # given to each request: messaging/dynamodb.py
 
     customer_id = NumberAttribute(hash_key=True, attr_name="customerId")
     sk = UnicodeAttribute(range_key=True)
@@ -57,148 +49,103 @@ class ReservationItem(CustomersItem, discriminator="Reservation"):
     reserved_cents = NumberAttribute(attr_name="reservedCents")
 
 
-class CustomerRequestItem(CustomersItem, discriminator="IdempotencyKey"):
-    """An idempotency key, kept for a day (`expiresAt` is the table's TTL attribute)."""
-
-    fingerprint = UnicodeAttribute()
-    created_customer_id = NumberAttribute(attr_name="createdCustomerId")
-    expires_at = NumberAttribute(attr_name="expiresAt")
-
-
-class _ListingIndex(GlobalSecondaryIndex["ListedCustomer"]):  # type: ignore[no-untyped-call]
-    """Has customers in it, not their reservations; and only keys, so that a change of credit costs it nothing."""
-
-    class Meta:
-        index_name = "Listing"
-        projection = KeysOnlyProjection()
-
-    listed_customer_id = NumberAttribute(hash_key=True, attr_name="listedCustomerId")
-
-
-class ListedCustomer(Model):
-    """A customer as the listing index has it."""
-
-    Meta = CustomersItem.Meta  # type: ignore[assignment]
-
-    customer_id = NumberAttribute(hash_key=True, attr_name="customerId")
-    sk = UnicodeAttribute(range_key=True)
-    listing = _ListingIndex()
-
-
 class CustomerRepository:
-    """Loads customers, and saves each change with the event that tells of it."""
+    """Loads customers and writes each change with its event."""
 
-    def __init__(self, table_name: str, outbox_table_name: str) -> None:
-        CustomersItem.Meta.table_name = table_name
-        self._outbox = Outbox(outbox_table_name, CustomersItem)
+    def __init__(
+        self, table: str, outbox_table: str, idempotency_table: str = "", *, database: Database
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._idempotency_table = idempotency_table
+        self.outbox = Outbox(database, outbox_table)
 
-    def find(self, customer_id: int, order_id: int | None = None) -> Customer | None:
-        """The customer as last written, with the reservation of `order_id` if there is one."""
-        keys = [(customer_id, _CUSTOMER)]
-        if order_id is not None:
-            keys.append((customer_id, _reservation_key(order_id)))
-        items = list(CustomersItem.batch_get(keys, consistent_read=True))
-        customers = [_to_customer(item) for item in items if isinstance(item, CustomerItem)]
-        if not customers:
-            return None
-        (customer,) = customers
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Return the repository of the tables that the environment names."""
+        return cls(
+            os.environ["CUSTOMERS_TABLE"],
+            os.environ["CUSTOMERS_OUTBOX_TABLE"],
+            os.environ.get("CUSTOMERS_IDEMPOTENCY_TABLE", ""),  # of the API function only
+            database=Database(),
+        )
+
+    def find(self, customer_id: int) -> Customer | None:
+        """Load a customer without reservations, with a consistent read."""
+        item = self._database.get(self._table, _key(customer_id, _CUSTOMER))
+        return _to_customer(CustomersItem.from_raw_data(dict(item))) if item else None
+
+    def aggregate_id(self, event: OrderEvent) -> int:
+        """Return the id of the customer whose credit the order event concerns."""
+        return event.customer_id
+
+    def find_for(self, events: Sequence[OrderEvent]) -> dict[int, Customer]:
+        """Load, in one consistent read, the customers of the events with the reservations of their orders."""
+        pairs = {(e.customer_id, f"{_RESERVATION}{e.order_id}") for e in events}
+        pairs |= {(e.customer_id, _CUSTOMER) for e in events}
+        items = [
+            CustomersItem.from_raw_data(dict(item))
+            for item in self._database.get_all(self._table, [_key(*pair) for pair in pairs])
+        ]
+        customers = {int(i.customer_id): _to_customer(i) for i in items if i.sk == _CUSTOMER}
         for item in items:
-            if isinstance(item, ReservationItem) and order_id is not None:
-                customer.reservations[order_id] = Money(int(item.reserved_cents))
-        return customer
+            if isinstance(item, ReservationItem) and int(item.customer_id) in customers:
+                order_id = int(item.sk.removeprefix(_RESERVATION))
+                reserved = Money(int(item.reserved_cents))
+                customers[int(item.customer_id)].reservations[order_id] = reserved
+        return customers
 
     def list(self, limit: int, after: int | None) -> tuple[list[Customer], int | None]:
-        """Up to `limit` (at most 100) customers in no particular order, and the id to go on `after`, None at the end.
+        """Load up to `limit` (at most 100) customers in no particular order, from behind the id `after`.
 
-        A customer created within the last second may be missing: the index is eventually consistent.
+        Return them with the id to continue from, which is None at the end. A customer created within the last
+        second may be missing: the index is eventually consistent.
         """
-        start = None
-        if after is not None:
-            number = {"N": str(after)}
-            start = {"listedCustomerId": number, "customerId": number, "sk": {"S": _CUSTOMER}}
-        page = ListedCustomer.listing.scan(limit=limit, page_size=limit, last_evaluated_key=start)
-        keys = [(item.customer_id, item.sk) for item in page]
-        customers = [
-            _to_customer(item)
-            for item in CustomersItem.batch_get(keys, consistent_read=True)
-            if isinstance(item, CustomerItem)
-        ]
-        last = page.last_evaluated_key
+        start = _key(after, _CUSTOMER) | {"listedCustomerId": {"N": str(after)}} if after else None
+        listed, last = self._database.scan(self._table, limit, start, _LISTING_INDEX)
+        keys = [{name: item[name] for name in ("customerId", "sk")} for item in listed]
+        items = self._database.get_all(self._table, keys) if keys else []
+        customers = [_to_customer(CustomersItem.from_raw_data(dict(item))) for item in items]
         return customers, int(last["customerId"]["N"]) if last else None
 
-    def add(
+    def insert(
         self,
         customer: Customer,
-        event: CustomerCreated,
-        cause: Cause,
-        request: IdempotentRequest | None,
+        created: DomainEventEnvelope,
+        request: IdempotentRequest | None = None,
     ) -> None:
-        """The customer is there, and its event.
+        """Insert the customer and its CustomerCreated event atomically.
 
-        Raises: RequestAlreadyHandledError, IdempotencyKeyReusedError; ConcurrentUpdateError if the id is taken.
+        Raises: RequestAlreadyHandledError; IdempotencyKeyReusedError; WriteConflictError if the id is taken.
         """
-        item = _to_item(customer)
-        puts = [_write(item, CustomersItem.sk.does_not_exist())]
-        if request is not None:
-            puts.append(_request_write(request, customer.id))
-        self._outbox.write(DomainEventEnvelope.wrap(event, customer.version, cause), puts)
+        insert = Write(self._table, _to_item(customer), CustomersItem.sk.does_not_exist())
+        create_once(self.outbox, insert, created, request, self._idempotency_table)
 
-    def save(self, customer: Customer, event: CustomerEvent, cause: Cause) -> None:
-        """The change that made `event` is written, and the event.
+    def update(self, before: Customer, after: Customer) -> Sequence[Write]:
+        """Return the writes of a changed customer, conditional on the version that was loaded."""
+        changed = Write(self._table, _to_item(after), CustomerItem.version == before.version)
+        added = after.reservations.items() - before.reservations.items()
+        removed = before.reservations.keys() - after.reservations.keys()
+        return [changed, *self._puts(after.id, added), *self._deletes(after.id, removed)]
 
-        Raises: EventAlreadyPublishedError; ConcurrentUpdateError if the customer was changed since it was loaded.
-        """
-        puts = [_write(_to_item(customer), CustomerItem.version == customer.version - 1)]
-        deletes = []
-        match event:
-            case CustomerCreditReserved():
-                reservation = ReservationItem(
-                    customer.id,
-                    _reservation_key(event.order_id),
-                    reserved_cents=customer.reservations[event.order_id].cents,
-                )
-                puts.append(_write(reservation, CustomersItem.sk.does_not_exist()))
-            case CustomerCreditReleased():
-                reservation = ReservationItem(customer.id, _reservation_key(event.order_id))
-                deletes.append(_write(reservation, CustomersItem.sk.exists()))
-        envelope = DomainEventEnvelope.wrap(event, customer.version, cause)
-        self._outbox.write(envelope, puts, deletes)
+    def _puts(self, customer_id: int, added: Iterable[tuple[int, Money]]) -> Iterable[Write]:
+        for order_id, reserved in added:
+            sk = f"{_RESERVATION}{order_id}"
+            item = ReservationItem(customer_id, sk, reserved_cents=reserved.cents)
+            yield Write(self._table, item, CustomersItem.sk.does_not_exist())
 
-    def publish(self, event: CustomerEvent, version: int, cause: Cause) -> None:
-        """The event of a refusal, decided on the customer's `version`, is written; the customer stays as it is.
-
-        Raises: EventAlreadyPublishedError.
-        """
-        self._outbox.publish(DomainEventEnvelope.wrap(event, version, cause))
+    def _deletes(self, customer_id: int, removed: Iterable[int]) -> Iterable[Write]:
+        for order_id in removed:
+            item = ReservationItem(customer_id, f"{_RESERVATION}{order_id}")
+            yield Write(self._table, item, CustomersItem.sk.exists(), is_delete=True)
 
 
-def _reservation_key(order_id: int) -> str:
-    return f"RESERVATION#{order_id}"
+def _key(customer_id: int, sk: str) -> dict[str, dict[str, str]]:
+    return {"customerId": {"N": str(customer_id)}, "sk": {"S": sk}}
 
 
-def _write(item: Model, condition: Any) -> ItemWrite:
-    return ItemWrite(item, condition, lambda _: ConcurrentUpdateError())
-
-
-def _request_write(request: IdempotentRequest, customer_id: int) -> ItemWrite:
-    item = CustomerRequestItem(
-        request.item_number,
-        _IDEMPOTENCY_KEY,
-        fingerprint=request.fingerprint,
-        created_customer_id=customer_id,
-        expires_at=request.expires_at,
-    )
-    unused = CustomersItem.sk.does_not_exist() | (CustomerRequestItem.expires_at <= request.made_at)
-    return ItemWrite(
-        item,
-        unused,
-        lambda stored: request.used_before(
-            stored["fingerprint"]["S"], int(stored["createdCustomerId"]["N"])
-        ),
-    )
-
-
-def _to_customer(item: CustomerItem) -> Customer:
+def _to_customer(item: CustomersItem) -> Customer:
+    assert isinstance(item, CustomerItem)
     return Customer(
         id=int(item.customer_id),
         name=item.name,

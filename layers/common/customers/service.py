@@ -1,14 +1,21 @@
-"""The commands of the Customers service."""
+"""Commands and saga steps of the Customers service."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from customers.customer import Customer, CustomerCreditLimitExceededError
-from customers.events import CustomerCreditReservationFailed, CustomerValidationFailed
+from customers.events import (
+    CustomerCreditReleased,
+    CustomerCreditReservationFailed,
+    CustomerEvent,
+    CustomerValidationFailed,
+)
 from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope
+from orders.events import OrderCancelled, OrderCreated
 from shared.errors import NotFoundError
-from shared.idempotency import IdempotentRequest, RequestAlreadyHandledError
+from shared.idempotency import Created, IdempotentRequest, RequestAlreadyHandledError
 from shared.identifiers import new_id
 from shared.money import Money
 
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 
 class CustomerNotFoundError(NotFoundError):
     def __init__(self, customer_id: int) -> None:
-        super().__init__(f"There is no customer {customer_id}.")
+        super().__init__(f"Customer {customer_id} does not exist.")
 
 
 def create_customer(
@@ -26,75 +33,49 @@ def create_customer(
     name: str,
     credit_limit: Money,
     cause: Cause,
-    idempotency_key: str | None = None,
-) -> int:
-    """There is one more customer, whose id is returned; none if this request was handled before.
+    request: IdempotentRequest | None = None,
+) -> Created:
+    """Create a customer. On a replay of `request`, return the original's id and publish nothing.
 
-    Raises: IdempotencyKeyReusedError if another request was made with the key.
+    Raises: IdempotencyKeyReusedError; WriteConflictError if the generated id is taken.
     """
-    request = (
-        IdempotentRequest.of(
-            idempotency_key, {"name": name, "creditLimitCents": credit_limit.cents}
-        )
-        if idempotency_key
-        else None
-    )
     customer, created = Customer.create(new_id(), name, credit_limit)
+    envelope = DomainEventEnvelope.wrap(created, customer.version, cause)
     try:
-        customers.add(customer, created, cause, request)
+        customers.insert(customer, envelope, request)
     except RequestAlreadyHandledError as handled:
-        return handled.aggregate_id
-    return customer.id
+        return Created(handled.aggregate_id)
+    return Created(customer.id, envelope)
 
 
 def find_customer(customers: CustomerRepository, customer_id: int) -> Customer:
-    """Raises: CustomerNotFoundError."""
+    """Load a customer. Raises: CustomerNotFoundError."""
     customer = customers.find(customer_id)
     if customer is None:
         raise CustomerNotFoundError(customer_id)
     return customer
 
 
-def reserve_credit(
-    customers: CustomerRepository,
-    customer_id: int,
-    order_id: int,
-    order_total: Money,
-    cause: Cause,
-) -> bool:
-    """The customer's credit holds the order's total, or an event tells why not.
-
-    An order that holds credit already changes nothing, and is answered False.
-    Raises: EventAlreadyPublishedError if `cause` was answered before, whatever the answer was.
-    """
-    customer = customers.find(customer_id, order_id)
+def reserve_credit(customer: Customer | None, order: OrderCreated) -> CustomerEvent | None:
+    """Reserve credit for a new order, or refuse it. Return None if credit is reserved already."""
     if customer is None:
-        unknown = CustomerValidationFailed(customer_id=customer_id, order_id=order_id)
-        customers.publish(unknown, 0, cause)
-        return True
-    if order_id in customer.reservations:
-        return False
+        return CustomerValidationFailed(customer_id=order.customer_id, order_id=order.order_id)
+    if order.order_id in customer.reservations:
+        return None
     try:
-        reserved = customer.reserve_credit(order_id, order_total)
+        return customer.reserve_credit(order.order_id, order.order_total)
     except CustomerCreditLimitExceededError:
-        failed = CustomerCreditReservationFailed(
-            customer_id=customer_id,
-            order_id=order_id,
+        return CustomerCreditReservationFailed(
+            customer_id=customer.id,
+            order_id=order.order_id,
             available_credit=customer.available_credit,
         )
-        customers.publish(failed, customer.version, cause)
-    else:
-        customers.save(customer, reserved, cause)
-    return True
 
 
 def release_credit(
-    customers: CustomerRepository, customer_id: int, order_id: int, cause: Cause
-) -> bool:
-    """The order holds no credit. If it held none, nothing has changed, and the answer is False."""
-    customer = customers.find(customer_id, order_id)
-    if customer is None or order_id not in customer.reservations:
-        return False
-    released = customer.release_credit(order_id)
-    customers.save(customer, released, cause)
-    return True
+    customer: Customer | None, order: OrderCancelled
+) -> CustomerCreditReleased | None:
+    """Release the credit of a cancelled order. Return None if none is reserved."""
+    if customer is None or order.order_id not in customer.reservations:
+        return None
+    return customer.release_credit(order.order_id)

@@ -1,1 +1,1 @@
-"""Transactional messaging: domain events from an aggregate's transaction to its subscribers."""
+"""Transactional messaging: from an aggregate's transaction to the subscribers of its events."""

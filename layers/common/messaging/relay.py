@@ -1,7 +1,6 @@
-"""The relay: from the outbox table's stream to the event bus, in order, losing nothing.
+"""The relay: publishes outbox items from the table's stream to the event bus, in order, without loss.
 
-An event may reach the bus more than once: the batch comes again after a failure, and subscribers
-drop what they have handled.
+An event may reach the bus more than once, because a failed batch is retried. Subscribers are idempotent.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import json
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,8 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from messaging import log_keys
 from messaging.dead_letters import DeadLetterQueue
-from messaging.domain_event import InvalidEventError, decode_metadata
-from telemetry import metrics
-from telemetry.metrics import Metric
+from messaging.envelope import InvalidEventError, NewerSchemaVersionError, decode_metadata
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -32,147 +28,174 @@ if TYPE_CHECKING:
 
 logger = Logger(child=True)
 
-_MAX_ENTRIES = 10
-_MAX_BYTES = 256 * 1024
-"""Of one PutEvents call, all entries together.
-Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html"""
-_MAX_PARKED_BYTES = _MAX_BYTES - 4096
-"""Of a record in the dead-letter queue, which takes _MAX_BYTES with the reason."""
-_ATTEMPTS = 4
-_FIRST_PAUSE_SECONDS = 0.05
-_CONNECT_TIMEOUT_SECONDS = 1
-_READ_TIMEOUT_SECONDS = 3
+MAX_ENTRIES = 10
+"""Entries of one PutEvents call."""
+MAX_BYTES = 256 * 1024
+"""Size of one PutEvents call, all entries together. The smaller of two documented limits: 256 KB in
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html, 1 MB in the EventBridge quotas
+https://docs.aws.amazon.com/general/latest/gr/ev.html. Events of this system have about 1 KB."""
+MAX_LETTER_BYTES = 240 * 1024
+"""Largest record sent to the dead-letter queue; of a larger one, its keys. SQS takes 256 KiB in every region."""
+ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.05
+CONNECT_TIMEOUT_SECONDS = 1
+READ_TIMEOUT_SECONDS = 3
+PERMANENT_ERRORS = {"InvalidArgument", "MalformedDetail", "NotAuthorizedForSource"}
+"""Error codes of entries that the bus never accepts. Source:
+https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html"""
 
 
 class EventsNotPublishedError(Exception):
-    """The bus did not take some events; the whole batch must come again."""
+    """The bus did not accept some events. The whole batch must be retried."""
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
+    """An outbox item as an entry of PutEvents."""
+
+    record: dict[str, Any]
     request: PutEventsRequestEntryTypeDef
     size: int
-    facts: dict[str, Any]
-    occurred_at: datetime
+    log_keys: dict[str, Any]
+    occurred_at: datetime | None
+    """None for an event of a newer schema version, which is published unread."""
+
+
+@dataclass
+class RelayResult:
+    """The outcome of a batch of stream records."""
+
+    published: list[Entry] = field(default_factory=list)
+    dead_letters: int = 0
 
 
 class Relay:
-    """Publishes outbox items to the bus named `bus_name`."""
+    """Publishes outbox items to the bus `bus_name`."""
 
-    def __init__(self, bus_name: str, dead_letters: DeadLetterQueue) -> None:
+    def __init__(
+        self, bus_name: str, dead_letters: DeadLetterQueue, max_bytes: int = MAX_BYTES
+    ) -> None:
         self._bus_name = bus_name
         self._dead_letters = dead_letters
+        self._max_bytes = max_bytes
 
-    def publish(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Every event in the stream's records is on the bus; returns what a log line says of each.
+    def publish(self, records: Sequence[dict[str, Any]]) -> RelayResult:
+        """Publish the events of the stream records.
 
-        A record that can never be published is parked in the dead-letter queue instead, so that it
-        does not hold up the shard for ever.
-        Raises: EventsNotPublishedError if the bus keeps refusing some; they and others may be on the bus.
+        A record that can never be published goes to the dead-letter queue, so that it does not block the shard.
+        Raises: EventsNotPublishedError if the bus keeps refusing some; they and others may have been published.
         """
-        entries, refused = [], []
+        result = RelayResult()
+        entries: list[Entry] = []
+        refused: list[tuple[dict[str, Any], str]] = []
         for record in records:
             try:
-                entries.append(to_entry(record, self._bus_name))
+                entries.append(self._to_entry(record))
             except InvalidEventError as error:
                 refused.append((record, str(error)))
-        for chunk in _chunks(entries):
-            self._put(chunk)
-        # Now that all are on the bus: a batch that comes again tells of each once.
-        for entry in entries:
-            metrics.measure(Metric.RELAY_LAG, entry.occurred_at)
-        for record, reason in refused:  # last, so that a batch that comes again is parked once
-            self._park(record, reason)
-        return [entry.facts for entry in entries]
+            except Exception as error:  # noqa: BLE001, one record must never block the shard
+                refused.append((record, f"unexpected {type(error).__name__}: {error}"))
+        for chunk in self._chunks(entries):
+            refused += self._put(chunk, result)
+        # Last, so that a retried batch sends its dead letters once.
+        for record, reason in refused:
+            self._send_to_dead_letters(record, reason)
+            result.dead_letters += 1
+        return result
 
-    def _park(self, record: dict[str, Any], reason: str) -> None:
-        body = json.dumps(record)
-        if len(body) > _MAX_PARKED_BYTES:  # the keys lead to the item
-            body = json.dumps({"dynamodb": {"Keys": record["dynamodb"]["Keys"]}})
-        event_id = record.get("dynamodb", {}).get("Keys", {}).get("eventId", {}).get("S")
-        logger.error(
-            "record parked in the dead-letter queue",
-            extra={"event_id": event_id, "reason": reason},
-        )
-        self._dead_letters.park(body, reason)
-
-    def _put(self, chunk: list[_Entry]) -> None:
-        """Sends what the bus has not taken again and again, before anything later is sent."""
-        for attempt in range(_ATTEMPTS):
+    def _put(self, chunk: list[Entry], result: RelayResult) -> list[tuple[dict[str, Any], str]]:
+        """Publish a chunk, retrying refused entries before any later chunk. Return the records refused for good."""
+        refused: list[tuple[dict[str, Any], str]] = []
+        for attempt in range(ATTEMPTS):
             if attempt:
-                time.sleep(random.uniform(0, _FIRST_PAUSE_SECONDS * 2**attempt))  # full jitter
+                time.sleep(random.uniform(0, FIRST_PAUSE_SECONDS * 2**attempt))  # full jitter
             try:
                 answer = self._events.put_events(Entries=[entry.request for entry in chunk])
             except (BotoCoreError, ClientError) as error:
                 logger.warning("PutEvents failed", extra={"reason": str(error)})
                 continue
-            if not answer["FailedEntryCount"]:
-                return
-            results = list(zip(chunk, answer["Entries"], strict=True))
-            chunk = [entry for entry, result in results if "EventId" not in result]
-            codes = sorted({result.get("ErrorCode", "") for _, result in results} - {""})
-            logger.warning("entries refused", extra={"refused": len(chunk), "codes": codes})
-        raise EventsNotPublishedError(f"{len(chunk)} events after {_ATTEMPTS} attempts")
+            failed: list[Entry] = []
+            for entry, answered in zip(chunk, answer["Entries"], strict=True):
+                code = answered.get("ErrorCode")
+                if code in PERMANENT_ERRORS:
+                    refused.append((entry.record, f"{code}: {answered.get('ErrorMessage', '')}"))
+                elif code or "EventId" not in answered:
+                    failed.append(entry)
+                else:
+                    result.published.append(entry)
+            if not failed:
+                return refused
+            codes = sorted({str(a.get("ErrorCode")) for a in answer["Entries"] if "ErrorCode" in a})
+            logger.warning("entries refused", extra={"refused": len(failed), "codes": codes})
+            chunk = failed
+        raise EventsNotPublishedError(f"{len(chunk)} events after {ATTEMPTS} attempts")
+
+    def _to_entry(self, record: dict[str, Any]) -> Entry:
+        """Convert a stream record. Raises: InvalidEventError if it has no event, or one too large for the bus."""
+        try:
+            image = record["dynamodb"]["NewImage"]
+            source, event_type, text = (image[n]["S"] for n in ("source", "eventType", "detail"))
+            detail = json.loads(text)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise InvalidEventError(f"not an outbox item: {error!r}") from error
+        try:
+            metadata = decode_metadata(detail)
+        except NewerSchemaVersionError:
+            metadata = None
+        # PutEvents accepts details that rules cannot read, and drops them.
+        data = detail.get("data")
+        if not isinstance(data, dict):
+            raise InvalidEventError("the event has no data")
+        size = sum(len(part.encode()) for part in (source, event_type, text))
+        if size > self._max_bytes:
+            raise InvalidEventError(f"{size} bytes exceed the bus's limit of {self._max_bytes}")
+        request: PutEventsRequestEntryTypeDef = {
+            "EventBusName": self._bus_name,
+            "Source": source,
+            "DetailType": event_type,
+            "Detail": text,
+        }
+        trace_header = image.get("traceHeader", {}).get("S")
+        if trace_header:
+            request["TraceHeader"] = trace_header  # subscribers continue the trace of the writer
+        log_keys = {"event_type": event_type}
+        if metadata is not None:
+            log_keys |= {
+                "event_id": metadata.event_id,
+                "aggregate_version": metadata.aggregate_version,
+                "correlation_id": metadata.correlation_id,
+            }
+        for key, name in (("customer_id", "customerId"), ("order_id", "orderId")):
+            if isinstance(data.get(name), int):
+                log_keys[key] = data[name]
+        return Entry(record, request, size, log_keys, metadata.occurred_at if metadata else None)
+
+    def _chunks(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+        """Split the entries, in order, into calls within the bus's limits."""
+        chunk: list[Entry] = []
+        for entry in entries:
+            size = sum(e.size for e in chunk) + entry.size
+            if chunk and (len(chunk) == MAX_ENTRIES or size > self._max_bytes):
+                yield chunk
+                chunk = []
+            chunk.append(entry)
+        if chunk:
+            yield chunk
+
+    def _send_to_dead_letters(self, record: dict[str, Any], reason: str) -> None:
+        body = json.dumps(record)
+        keys = record.get("dynamodb", {}).get("Keys", {})
+        if len(body.encode()) > MAX_LETTER_BYTES:  # the keys identify the outbox item
+            body = json.dumps({"dynamodb": {"Keys": keys}})
+        self._dead_letters.send(body, reason)
+        logger.error("record sent to the dead-letter queue", extra={"key": keys, "reason": reason})
 
     @cached_property
     def _events(self) -> EventBridgeClient:
-        # botocore would wait for an answer longer than the function may run, and try again by itself.
+        # botocore's own time-outs and retries exceed the function's time limit.
         config = Config(
-            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
-            read_timeout=_READ_TIMEOUT_SECONDS,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
             retries={"total_max_attempts": 1},
         )
         return boto3.client("events", config=config)
-
-
-def to_entry(record: dict[str, Any], bus_name: str) -> _Entry:
-    """The PutEvents entry for a stream record of an outbox table.
-
-    Raises: InvalidEventError if the record holds no event, or one too large for the bus.
-    """
-    image = record.get("dynamodb", {}).get("NewImage", {})
-    try:
-        source, event_type, text = (image[n]["S"] for n in ("source", "eventType", "detail"))
-        detail = json.loads(text)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InvalidEventError(f"not an outbox item: {error!r}") from error
-    metadata = decode_metadata(detail)
-    # The bus accepts what rules cannot read; only here can it still be kept from getting lost.
-    data = detail.get("data")
-    if not isinstance(data, dict):
-        raise InvalidEventError("the event has no data")
-    size = sum(len(part.encode()) for part in (source, event_type, text))
-    if size > _MAX_BYTES:
-        raise InvalidEventError(f"{size} bytes, and the bus takes {_MAX_BYTES}")
-    request: PutEventsRequestEntryTypeDef = {
-        "EventBusName": bus_name,
-        "Source": source,
-        "DetailType": event_type,
-        "Detail": text,
-    }
-    if "traceHeader" in image:
-        # What follows is in the trace in which the event was written.
-        request["TraceHeader"] = image["traceHeader"]["S"]
-    return _Entry(
-        request,
-        size,
-        log_keys.of_event(
-            event_type,
-            metadata,
-            customer_id=data.get("customerId"),
-            order_id=data.get("orderId"),
-        ),
-        metadata.occurred_at,
-    )
-
-
-def _chunks(entries: Sequence[_Entry]) -> Iterator[list[_Entry]]:
-    chunk: list[_Entry] = []
-    for entry in entries:
-        full = len(chunk) == _MAX_ENTRIES
-        if chunk and (full or sum(e.size for e in chunk) + entry.size > _MAX_BYTES):
-            yield chunk
-            chunk = []
-        chunk.append(entry)
-    if chunk:
-        yield chunk

@@ -1,120 +1,148 @@
-"""A subscriber: from a batch of the queue's messages to the handler of each event."""
+"""A subscriber: handles a batch of a queue's messages as one unit of work.
+
+Only the messages that failed are reported to SQS, which redelivers them.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.batch import (
-    BatchProcessor,
-    EventType,
-    process_partial_response,
-)
-from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from messaging import log_keys
 from messaging.dead_letters import DeadLetterQueue
-from messaging.domain_event import DomainEventEnvelope, EventDecoder, InvalidEventError
-from messaging.retry import EventAlreadyPublishedError, retry_on_conflict
-from telemetry import metrics, tracing
-from telemetry.metrics import Metric
+from messaging.domain_event import DomainEvent
+from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
 
 logger = Logger(child=True)
 
-_TIME_FOR_ONE_MILLISECONDS = 5_000
-"""What a message may take: other writers for 4 seconds, or a database that does not answer for 3."""
+SECONDS_PER_MESSAGE = 5.0
+"""Time that a message may take: 4 s of conflicts (retry.py), or 3 s until a database times out.
+A message for which less time is left is not tried."""
 
 
-class OutOfTimeError(Exception):
-    """The function's time is nearly up. The message comes again; those handled so far do not."""
+@dataclass(frozen=True)
+class Delivery:
+    """An event and the messages of the batch that carry it. EventBridge and SQS may deliver it more than once."""
+
+    envelope: DomainEventEnvelope
+    message_ids: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """The event's id."""
+        return self.envelope.metadata.event_id
+
+
+@dataclass(frozen=True)
+class Handled:
+    """The outcome of one event. `changed` is False for an event that had been handled before or is stale."""
+
+    delivery: Delivery
+    changed: bool
+    published: DomainEventEnvelope | None = None
+    """The event that was published in answer, if any."""
+
+
+class EventHandler(Protocol):
+    """Handles the events of a batch. SagaParticipant and the projection are the implementations."""
+
+    @property
+    def event_classes(self) -> Collection[type[DomainEvent]]:
+        """The events that the handler subscribes to."""
+
+    def handle(
+        self, deliveries: Sequence[Delivery], seconds_left: Callable[[], float]
+    ) -> Iterable[Handled]:
+        """Handle the events. Yield each outcome once it is committed, and raise if the rest failed."""
+
+
+@dataclass
+class BatchResult:
+    """The outcome of a batch."""
+
+    handled: list[Handled] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    """Ids of the messages that SQS must redeliver."""
+    dead_letters: int = 0
+
+    @property
+    def response(self) -> dict[str, list[dict[str, str]]]:
+        """Lambda's partial batch response.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+        """
+        return {"batchItemFailures": [{"itemIdentifier": failed} for failed in self.failed]}
+
+    @property
+    def duplicates(self) -> int:
+        """The number of deliveries that changed nothing."""
+        repeated = sum(len(h.delivery.message_ids) - 1 for h in self.handled)
+        return repeated + sum(not h.changed for h in self.handled)
+
+    @property
+    def log_keys(self) -> dict[str, Any]:
+        """The batch as keys of a log line."""
+        events = []
+        for handled in self.handled:
+            keys = handled.delivery.envelope.log_keys | {"changed": handled.changed}
+            if handled.published is not None:
+                keys["published"] = handled.published.event_type
+            events.append(keys)
+        return {
+            "events": events,
+            "failed": len(self.failed),
+            "dead_letters": self.dead_letters,
+            "duplicates": self.duplicates,
+        }
 
 
 class Subscriber:
-    """Hands each event of a batch to `handle`, which must bear any order and any number of deliveries.
+    """Decodes messages and gives their events to `handler`, which must be idempotent and ignore their order.
 
-    `handle` returns whether there was anything left to do: if not, the message was a duplicate.
-
-    A message that is no event this subscriber knows goes to the dead-letter queue at once. When
-    `handle` fails otherwise, the message alone comes again, until the queue gives it up.
+    A message that can never be read is sent to the dead-letter queue at once. If the handler raises, the
+    remaining events are handled one at a time, so that a failing message fails alone.
     """
 
-    def __init__(
-        self,
-        decoder: EventDecoder,
-        handle: Callable[[DomainEventEnvelope], bool],
-        dead_letters: DeadLetterQueue,
-    ) -> None:
-        self._decoder = decoder
-        self._handle = handle
+    def __init__(self, handler: EventHandler, dead_letters: DeadLetterQueue) -> None:
+        self._handler = handler
+        self._decoder = EventDecoder(handler.event_classes)
         self._dead_letters = dead_letters
-        self._processor = BatchProcessor(
-            event_type=EventType.SQS, raise_on_entire_batch_failure=False
-        )
 
-    def handle_batch(self, batch: dict[str, Any], context: Any) -> PartialItemFailureResponse:
-        """Lambda's answer to the queue: the messages that are to come again, and no others.
+    def handle_batch(self, batch: dict[str, Any], context: Any) -> BatchResult:
+        """Handle the messages of an SQS event. An empty batch starts the execution environment and does nothing."""
+        deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000
+        result = BatchResult()
+        deliveries = self._decode(batch["Records"], result)
+        if deliveries:
+            self._handle(deliveries, result, lambda: deadline - time.monotonic())
+        return result
 
-        An empty batch, which no queue sends, warms the function up.
-        """
-        if not batch["Records"]:
-            return {"batchItemFailures": []}
-
-        def handle_in_time(record: SQSRecord) -> None:
-            if context.get_remaining_time_in_millis() < _TIME_FOR_ONE_MILLISECONDS:
-                logger.warning(
-                    "no time left, will come again", extra={"message_id": record.message_id}
+    def _decode(self, records: Sequence[dict[str, Any]], result: BatchResult) -> list[Delivery]:
+        """Decode the messages, in their order, with several deliveries of one event as one."""
+        deliveries: dict[str, Delivery] = {}
+        for record in records:
+            message_id = str(record["messageId"])
+            try:
+                envelope = self._decode_body(record["body"])
+            except InvalidEventError as error:
+                self._send_to_dead_letters(record, str(error), result)
+                continue
+            except Exception:
+                logger.exception(
+                    "message not decoded", extra={"message_id": message_id, "retry": True}
                 )
-                raise OutOfTimeError
-            self._handle_message(record)
+                result.failed.append(message_id)
+                continue
+            known = deliveries.get(envelope.metadata.event_id)
+            ids = (*known.message_ids, message_id) if known else (message_id,)
+            deliveries[envelope.metadata.event_id] = Delivery(envelope, ids)
+        return list(deliveries.values())
 
-        return process_partial_response(
-            event=batch,
-            record_handler=handle_in_time,
-            processor=self._processor,
-            context=context,
-        )
-
-    def _handle_message(self, record: SQSRecord) -> None:
-        try:
-            envelope = self._decode(record.body)
-        except InvalidEventError as error:
-            logger.error(
-                "message parked in the dead-letter queue",
-                extra={"message_id": record.message_id, "reason": str(error)},
-            )
-            self._dead_letters.park(record.body, str(error))
-            return
-        started = time.perf_counter()
-        facts = log_keys.of_event(
-            envelope.event_type,
-            envelope.metadata,
-            customer_id=getattr(envelope.event, "customer_id", None),
-            order_id=getattr(envelope.event, "order_id", None),
-        )
-        try:
-            with tracing.subsegment(envelope.event_type, facts):
-                is_news = self._handle_once(envelope)
-        except Exception:
-            logger.exception("event not handled, will come again", extra=facts | _duration(started))
-            raise
-        if is_news:
-            logger.info("event handled", extra=facts | _duration(started))
-        else:
-            metrics.count(Metric.DUPLICATES_DROPPED)
-            logger.info("duplicate dropped", extra=facts | _duration(started))
-
-    def _handle_once(self, envelope: DomainEventEnvelope) -> bool:
-        """Whether there was anything left to do."""
-        try:
-            return retry_on_conflict(self._handle, envelope)
-        except EventAlreadyPublishedError:
-            return False
-
-    def _decode(self, body: str) -> DomainEventEnvelope:
+    def _decode_body(self, body: str) -> DomainEventEnvelope:
         try:
             message = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -125,6 +153,41 @@ class Subscriber:
             message.get("source"), message.get("detail-type"), message.get("detail")
         )
 
+    def _send_to_dead_letters(
+        self, record: dict[str, Any], reason: str, result: BatchResult
+    ) -> None:
+        keys = {"message_id": record["messageId"], "reason": reason}
+        try:
+            self._dead_letters.send(record["body"], reason)
+        except Exception:
+            logger.exception("message not sent to the dead-letter queue", extra=keys)
+            result.failed.append(record["messageId"])
+            return
+        logger.error("message sent to the dead-letter queue", extra=keys)
+        result.dead_letters += 1
 
-def _duration(started: float) -> dict[str, float]:
-    return {"milliseconds": round((time.perf_counter() - started) * 1000, 1)}
+    def _handle(
+        self,
+        deliveries: Sequence[Delivery],
+        result: BatchResult,
+        seconds_left: Callable[[], float],
+    ) -> None:
+        pending = {delivery.id: delivery for delivery in deliveries}
+        if seconds_left() < SECONDS_PER_MESSAGE:
+            for delivery in deliveries:
+                logger.warning("no time left for the event", extra=delivery.envelope.log_keys)
+                result.failed.extend(delivery.message_ids)
+            return
+        try:
+            for handled in self._handler.handle(deliveries, seconds_left):
+                result.handled.append(handled)
+                del pending[handled.delivery.id]
+        except Exception:
+            if len(deliveries) > 1:
+                for delivery in pending.values():
+                    self._handle([delivery], result, seconds_left)
+                return
+            (delivery,) = deliveries
+            keys = delivery.envelope.log_keys | {"retry": True}
+            logger.exception("event handler failed", extra=keys)
+            result.failed.extend(delivery.message_ids)

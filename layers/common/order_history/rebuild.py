@@ -1,47 +1,47 @@
-"""Rebuilding the view from the outboxes, while the system runs.
+"""Rebuild of the view from the outboxes, while the system runs.
 
-The outboxes are the log of all that was ever published. They are read in parts, a segment of one table each,
-and every event goes through the projection once more; its version guards let newer news stand, whichever of
-the two comes first. So nothing has to be stopped, and a part that is read twice changes nothing.
+The outboxes are the log of all published events. They are read in parts, a segment of one table each, and every event
+is projected again. The projection converges for any order of events, so nothing has to be stopped, and reading a part
+twice changes nothing.
 
-How far each part has come is kept in the view itself: whoever goes on needs nothing else, and should the view
-be lost meanwhile, so is that, and the rebuild starts from the beginning.
+The progress is kept in the view itself. If the view is lost during a rebuild, the progress is lost with it, and the
+rebuild starts from the beginning.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 from aws_lambda_powertools import Logger
 
-from messaging.domain_event import EventDecoder, InvalidEventError
-from order_history.projection import EVENTS, project
-from order_history.view import Document, OrderHistoryView
+from messaging.envelope import EventDecoder, InvalidEventError
+from order_history.connection import Document
+from order_history.projection import EVENTS, Projected
+from order_history.view import OrderHistoryView
+from shared.clock import now
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 logger = Logger(child=True)
 
-_PAGE = 1000
-"""Items per Scan, which also ends at a megabyte."""
-_CHUNK = 100
-"""Items between two looks at the clock, at most."""
-_PROJECTED_TYPES = {event_class.__name__ for event_class in EVENTS}
+PAGE = 1000
+"""Items per Scan, which also ends after 1 MB."""
+CHUNK = 200
+"""Items per bulk write of the view."""
 
 Item = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One segment of one outbox, and how far it was read."""
+    """One segment of one outbox, and the progress of reading it."""
 
     name: str
     outbox: str
@@ -52,23 +52,24 @@ class Part:
     read: int = 0
     projected: int = 0
     unreadable: int = 0
-    """Items that hold no event as its class declares it."""
+    """Items that are not valid events."""
     state: str = "open"
-    """`done` when the segment was read to its end."""
+    """`done` when the whole segment was read."""
 
     @classmethod
     def of(cls, document: Document) -> Self:
+        """Create a part from its document in the view."""
         fields = {name: value for name, value in document.items() if name != "_id"}
         return cls(name=document["_id"], **fields)
 
     def to_document(self) -> Document:
-        """What is kept of it, and what is answered."""
+        """Return the part as a document."""
         fields = asdict(self)
         return {"_id": fields.pop("name"), **fields}
 
 
 class Rebuild:
-    """Reads the tables in `outboxes` (by the name of the service) into the view."""
+    """Projects the events of the tables in `outboxes` (by the name of the service) to the view."""
 
     def __init__(self, view: OrderHistoryView, outboxes: Mapping[str, str]) -> None:
         self._view = view
@@ -76,27 +77,26 @@ class Rebuild:
         self._decoder = EventDecoder(EVENTS)
 
     def begin(self, segments: int) -> None:
-        """Nothing was read yet, of `segments` parts of each outbox. The view is as it was."""
+        """Start a rebuild with `segments` parts per outbox. The view keeps its documents."""
         self.end()
-        self._view.ensure_indexes(once=False)  # somebody may have dropped the database
+        self._view.ensure_indexes()  # the database may have been dropped
         for outbox in self._outboxes:
             for segment in range(segments):
                 part = Part(f"{outbox} {segment + 1}/{segments}", outbox, segment, segments)
                 self._view.rebuilding.insert_one(part.to_document())
 
     def end(self) -> None:
-        """Nothing is left of a rebuild, but what it has made."""
+        """Delete the progress of the rebuild. The view keeps its documents."""
         self._view.rebuilding.drop()
 
     def parts(self) -> list[Part]:
-        """The parts of the rebuild that was begun; none if none was, or if the view was lost since."""
+        """Return the parts of the current rebuild; none if none was started, or if the view was lost since."""
         return sorted((Part.of(d) for d in self._view.rebuilding.find()), key=lambda p: p.name)
 
     def advance(self, name: str, seconds: float, limit_seconds: float) -> None:
-        """The view has some more of what the part holds. Nothing happens if there is no such part.
+        """Read more of a part and save the progress after each page. Do nothing if the part does not exist.
 
-        After `seconds` no other page is begun; `limit_seconds` end within a page, the rest of which is read
-        once more the next time. How far it has come is saved after each page, and at the end.
+        After `seconds` no further page is started. After `limit_seconds` a page is left, and continued next time.
         """
         started = time.monotonic()
         part = next((p for p in self.parts() if p.name == name), None)
@@ -109,13 +109,14 @@ class Rebuild:
     def _read_page(self, part: Part, deadline: float) -> Part:
         items, last_key = self._scan(part)
         read = projected = unreadable = 0
-        for chunk in _chunks(items):
-            # From version to version each write finds an older one, and needs no second try: a third less of them.
-            for item in sorted(chunk, key=_version):
-                outcome = self._project(item)
-                projected += outcome is True
-                unreadable += outcome is False
+        for start in range(0, len(items), CHUNK):
+            chunk = items[start : start + CHUNK]
+            events = [event for item in chunk if (event := self._decode(item)) is not None]
+            if events:
+                self._view.project(events)
             read += len(chunk)
+            projected += len(events)
+            unreadable += len(chunk) - len(events)
             if time.monotonic() > deadline and read < len(items):
                 last_key = _key(chunk[-1])
                 break
@@ -128,59 +129,42 @@ class Rebuild:
             state="open" if last_key else "done",
         )
 
-    def _scan(self, part: Part) -> tuple[list[Item], Item | None]:
-        """The page behind the part's cursor, and the key to go on from."""
+    def _scan(self, part: Part) -> tuple[Sequence[Item], Item | None]:
+        """Return the page after the part's cursor, and the key to continue from."""
         start: Any = {"ExclusiveStartKey": json.loads(part.cursor)} if part.cursor else {}
         page = self._dynamodb.scan(
             TableName=self._outboxes[part.outbox],
             Segment=part.segment,
             TotalSegments=part.segments,
-            Limit=_PAGE,
-            # What was written before the view was dropped must not be overlooked: nobody projects it again.
+            Limit=PAGE,
+            # An event that was written before the view was dropped must be read: it is not projected again otherwise.
             ConsistentRead=True,
-            ProjectionExpression="aggregateId, eventId, aggregateVersion, #source, eventType, detail",
+            ProjectionExpression="aggregateId, eventId, #source, eventType, detail",
             ExpressionAttributeNames={"#source": "source"},
             **start,
         )
         return page["Items"], page.get("LastEvaluatedKey")
 
-    def _project(self, item: Item) -> bool | None:
-        """Whether the item's event is in the view now; None if it has no place there."""
-        event_type = item.get("eventType", {}).get("S")
-        if event_type not in _PROJECTED_TYPES:
-            return None
+    def _decode(self, item: Item) -> Projected | None:
+        """Decode an outbox item. Return None, and log the reason, if it is unreadable."""
         try:
             detail = json.loads(item["detail"]["S"])
-            envelope = self._decoder.decode(item["source"]["S"], event_type, detail)
-        except (InvalidEventError, KeyError, ValueError, RecursionError) as error:
+            source, event_type = item["source"]["S"], item["eventType"]["S"]
+            return Projected(self._decoder.decode(source, event_type, detail), now())
+        except (InvalidEventError, KeyError, TypeError, ValueError, RecursionError) as error:
             logger.warning(
-                "unreadable item passed over", extra={"reason": str(error), "key": _key(item)}
+                "outbox item unreadable", extra={"reason": str(error), "key": _key(item)}
             )
-            return False
-        project(envelope, self._view)
-        return True
+            return None
 
     def _save(self, part: Part) -> None:
-        # No upsert: if the view was dropped meanwhile, the part is to stay lost.
+        # Not an upsert: if the view was dropped meanwhile, the part must stay lost.
         fields = part.to_document()
         self._view.rebuilding.update_one({"_id": fields.pop("_id")}, {"$set": fields})
 
     @cached_property
     def _dynamodb(self) -> DynamoDBClient:
         return boto3.client("dynamodb")
-
-
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """The items in the order of the table, in which those of one aggregate lie together; each chunk is of one."""
-    for _, of_one in groupby(items, key=lambda item: item["aggregateId"]["S"]):
-        rest = list(of_one)
-        while rest:
-            yield rest[:_CHUNK]
-            rest = rest[_CHUNK:]
-
-
-def _version(item: Item) -> int:
-    return int(item.get("aggregateVersion", {}).get("N", 0))
 
 
 def _key(item: Item) -> Item:

@@ -1,1 +1,1 @@
-"""The Orders service: orders and what became of them."""
+"""The Orders service: orders and the outcome of their saga."""

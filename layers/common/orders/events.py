@@ -1,4 +1,4 @@
-"""What the Orders service publishes."""
+"""Events that the Orders service publishes, and the states of an order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RejectionReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderEvent(DomainEvent):
-    """Each event tells all there is to know of the order as it is now, so that nobody needs to ask back."""
+    """Carries the whole order after the change, so that a subscriber needs no query."""
 
     source: ClassVar[str] = "customers-and-orders.orders"
     aggregate_type: ClassVar[str] = "Order"
@@ -66,19 +66,19 @@ class OrderEvent(DomainEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderCreated(OrderEvent):
-    """An order was recorded as PENDING; Customers must now reserve credit for it."""
+    """An order was created as PENDING. Customers must now reserve credit for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderApproved(OrderEvent):
-    """Credit is reserved for the order."""
+    """Credit was reserved for the order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRejected(OrderEvent):
-    """No credit could be reserved for the order, for `rejection_reason`."""
+    """No credit was reserved for the order, for the reason in `rejection_reason`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderCancelled(OrderEvent):
-    """An approved order was cancelled; Customers must now release its credit."""
+    """An approved order was cancelled. Customers must now release its credit."""

@@ -1,4 +1,4 @@
-"""The Order aggregate: PENDING, then APPROVED or REJECTED; an APPROVED order may be CANCELLED."""
+"""The Order aggregate: PENDING, then APPROVED or REJECTED. An APPROVED order may become CANCELLED."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ E = TypeVar("E", bound=OrderEvent)
 
 class OrderNotCancellableError(ConflictError):
     def __init__(self, order_id: int, state: OrderState) -> None:
-        super().__init__(f"Order {order_id} is {state}: only an APPROVED order can be cancelled.")
+        super().__init__(f"Order {order_id} is {state}. Only an APPROVED order can be cancelled.")
 
 
 class OrderNotPendingError(Exception):
-    """The order's fate is decided already."""
+    """The order was approved or rejected before."""
 
 
 @dataclass
 class Order:
-    """Each change gives the next version and is told by the event that the method returns."""
+    """An order. Each change increments the version and returns one event."""
 
     id: int
     customer_id: int
@@ -47,27 +47,28 @@ class Order:
     def create(
         cls, order_id: int, customer_id: int, order_total: Money
     ) -> tuple[Order, OrderCreated]:
+        """Create a PENDING order."""
         order = cls(order_id, customer_id, order_total, created_at=now())
         return order, order._change(OrderState.PENDING, OrderCreated)
 
-    def note_credit_reserved(self) -> OrderApproved:
-        """Raises: OrderNotPendingError."""
-        self._check_is_pending()
+    def approve(self) -> OrderApproved:
+        """Approve a PENDING order. Raises: OrderNotPendingError."""
+        self._require_pending()
         return self._change(OrderState.APPROVED, OrderApproved)
 
-    def note_credit_not_reserved(self, reason: RejectionReason) -> OrderRejected:
-        """Raises: OrderNotPendingError."""
-        self._check_is_pending()
+    def reject(self, reason: RejectionReason) -> OrderRejected:
+        """Reject a PENDING order. Raises: OrderNotPendingError."""
+        self._require_pending()
         self.rejection_reason = reason
         return self._change(OrderState.REJECTED, OrderRejected)
 
     def cancel(self) -> OrderCancelled:
-        """Raises: OrderNotCancellableError unless the order is APPROVED."""
+        """Cancel an APPROVED order. Raises: OrderNotCancellableError."""
         if self.state is not OrderState.APPROVED:
             raise OrderNotCancellableError(self.id, self.state)
         return self._change(OrderState.CANCELLED, OrderCancelled)
 
-    def _check_is_pending(self) -> None:
+    def _require_pending(self) -> None:
         if self.state is not OrderState.PENDING:
             raise OrderNotPendingError
 

@@ -1,54 +1,38 @@
-"""Orders in DynamoDB: one item per order, and the idempotency keys of create requests beside them."""
+"""Orders in DynamoDB: one item per order."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from typing import Self
 
-from pynamodb.attributes import (
-    DiscriminatorAttribute,
-    NumberAttribute,
-    UnicodeAttribute,
-)
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.models import Model
 
-from messaging.domain_event import Cause, DomainEventEnvelope
-from messaging.outbox import (
-    CONNECT_TIMEOUT_SECONDS,
-    READ_TIMEOUT_SECONDS,
-    ItemWrite,
-    Outbox,
+from customers.events import (
+    CustomerCreditReservationFailed,
+    CustomerCreditReserved,
+    CustomerValidationFailed,
 )
-from messaging.retry import ConcurrentUpdateError
-from orders.events import (
-    OrderApproved,
-    OrderCancelled,
-    OrderCreated,
-    OrderEvent,
-    OrderRejected,
-    OrderState,
-    RejectionReason,
-)
+from messaging.dynamodb import Database, Item, Write
+from messaging.envelope import DomainEventEnvelope
+from messaging.idempotency import create_once
+from messaging.outbox import Outbox
+from orders.events import OrderState, RejectionReason
 from orders.order import Order
 from shared.clock import format_instant, parse_instant
 from shared.idempotency import IdempotentRequest
 from shared.money import Money
-from telemetry import metrics
-from telemetry.metrics import Metric
+
+CreditEvent = CustomerCreditReserved | CustomerCreditReservationFailed | CustomerValidationFailed
+"""The answers of Customers to an OrderCreated."""
 
 
-class OrdersItem(Model):
+class OrderItem(Model):
     class Meta:
-        table_name = ""
-        connect_timeout_seconds = CONNECT_TIMEOUT_SECONDS
-        read_timeout_seconds = READ_TIMEOUT_SECONDS
+        table_name = ""  # given to each request: messaging/dynamodb.py
 
     order_id = NumberAttribute(hash_key=True, attr_name="orderId")
-    item_type = DiscriminatorAttribute(attr_name="itemType")
-
-
-class OrderItem(OrdersItem, discriminator="Order"):
     customer_id = NumberAttribute(attr_name="customerId")
     order_total_cents = NumberAttribute(attr_name="orderTotalCents")
     state = UnicodeAttribute()
@@ -57,106 +41,74 @@ class OrderItem(OrdersItem, discriminator="Order"):
     version = NumberAttribute()
 
 
-class OrderRequestItem(OrdersItem, discriminator="IdempotencyKey"):
-    """An idempotency key, kept for a day (`expiresAt` is the table's TTL attribute)."""
-
-    fingerprint = UnicodeAttribute()
-    created_order_id = NumberAttribute(attr_name="createdOrderId")
-    expires_at = NumberAttribute(attr_name="expiresAt")
-
-
 class OrderRepository:
-    """Loads orders, and saves each change with the event that tells of it."""
+    """Loads orders and writes each change with its event."""
 
-    def __init__(self, table_name: str, outbox_table_name: str) -> None:
-        OrdersItem.Meta.table_name = table_name
-        self._outbox = Outbox(outbox_table_name, OrdersItem)
+    def __init__(
+        self, table: str, outbox_table: str, idempotency_table: str = "", *, database: Database
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._idempotency_table = idempotency_table
+        self.outbox = Outbox(database, outbox_table)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Return the repository of the tables that the environment names."""
+        return cls(
+            os.environ["ORDERS_TABLE"],
+            os.environ["ORDERS_OUTBOX_TABLE"],
+            os.environ.get("ORDERS_IDEMPOTENCY_TABLE", ""),  # of the API function only
+            database=Database(),
+        )
 
     def find(self, order_id: int) -> Order | None:
-        """The order as last written."""
-        try:
-            item = OrderItem.get(order_id, consistent_read=True)
-        except OrderItem.DoesNotExist:
-            return None
-        return _to_order(item)
+        """Load an order with a consistent read."""
+        item = self._database.get(self._table, _key(order_id))
+        return _to_order(item) if item else None
+
+    def aggregate_id(self, event: CreditEvent) -> int:
+        """Return the id of the order that the event decides."""
+        return event.order_id
+
+    def find_for(self, events: Sequence[CreditEvent]) -> dict[int, Order]:
+        """Load the orders that the events decide, in one consistent read."""
+        keys = [_key(order_id) for order_id in {event.order_id for event in events}]
+        orders = [_to_order(item) for item in self._database.get_all(self._table, keys)]
+        return {order.id: order for order in orders}
 
     def list(self, limit: int, after: int | None) -> tuple[list[Order], int | None]:
-        """Up to `limit` orders in no particular order, and the id to go on `after`, None at the end."""
-        start = {"orderId": {"N": str(after)}} if after else None
-        page = OrderItem.scan(limit=limit, page_size=limit, last_evaluated_key=start)
-        orders = [_to_order(item) for item in page]
-        last = page.last_evaluated_key
-        return orders, int(last["orderId"]["N"]) if last else None
+        """Load up to `limit` orders in no particular order, from behind the id `after`.
 
-    def add(
+        Return them with the id to continue from, which is None at the end.
+        """
+        items, last = self._database.scan(self._table, limit, _key(after) if after else None)
+        return [_to_order(item) for item in items], int(last["orderId"]["N"]) if last else None
+
+    def insert(
         self,
         order: Order,
-        event: OrderCreated,
-        cause: Cause,
-        request: IdempotentRequest | None,
+        created: DomainEventEnvelope,
+        request: IdempotentRequest | None = None,
     ) -> None:
-        """The order is there, and its event.
+        """Insert the order and its OrderCreated event atomically.
 
-        Raises: RequestAlreadyHandledError, IdempotencyKeyReusedError; ConcurrentUpdateError if the id is taken.
+        Raises: RequestAlreadyHandledError; IdempotencyKeyReusedError; WriteConflictError if the id is taken.
         """
-        puts = [_write(order, OrdersItem.order_id.does_not_exist())]
-        if request is not None:
-            puts.append(_request_write(request, order.id))
-        self._write_with_event(order, event, cause, puts)
+        insert = Write(self._table, _to_item(order), OrderItem.order_id.does_not_exist())
+        create_once(self.outbox, insert, created, request, self._idempotency_table)
 
-    def save(self, order: Order, event: OrderEvent, cause: Cause) -> None:
-        """The change that made `event` is written, and the event.
-
-        Raises: EventAlreadyPublishedError; ConcurrentUpdateError if the order was changed since it was loaded.
-        """
-        put = _write(order, OrderItem.version == order.version - 1)
-        self._write_with_event(order, event, cause, [put])
-
-    def _write_with_event(
-        self, order: Order, event: OrderEvent, cause: Cause, puts: Sequence[ItemWrite]
-    ) -> None:
-        envelope = DomainEventEnvelope.wrap(event, order.version, cause)
-        self._outbox.write(envelope, puts)
-        # Nothing of this happens a second time: what comes again has been refused by the write.
-        _count(event, envelope.metadata.occurred_at)
+    def update(self, before: Order, after: Order) -> Sequence[Write]:
+        """Return the write of a changed order, conditional on the version that was loaded."""
+        return [Write(self._table, _to_item(after), OrderItem.version == before.version)]
 
 
-def _count(event: OrderEvent, occurred_at: datetime) -> None:
-    match event:
-        case OrderCreated():
-            metrics.count(Metric.ORDERS_CREATED)
-        case OrderApproved():
-            metrics.count(Metric.ORDERS_APPROVED)
-            metrics.measure(Metric.SAGA_DURATION, event.created_at, occurred_at)
-        case OrderRejected(rejection_reason=RejectionReason() as reason):
-            metrics.count_by_reason(Metric.ORDERS_REJECTED, reason)
-            metrics.measure(Metric.SAGA_DURATION, event.created_at, occurred_at)
-        case OrderCancelled():
-            metrics.count(Metric.ORDERS_CANCELLED)
+def _key(order_id: int) -> dict[str, dict[str, str]]:
+    return {"orderId": {"N": str(order_id)}}
 
 
-def _write(order: Order, condition: Any) -> ItemWrite:
-    return ItemWrite(_to_item(order), condition, lambda _: ConcurrentUpdateError())
-
-
-def _request_write(request: IdempotentRequest, order_id: int) -> ItemWrite:
-    item = OrderRequestItem(
-        request.item_number,
-        fingerprint=request.fingerprint,
-        created_order_id=order_id,
-        expires_at=request.expires_at,
-    )
-    unused = OrdersItem.order_id.does_not_exist() | (OrderRequestItem.expires_at <= request.made_at)
-    return ItemWrite(
-        item,
-        unused,
-        lambda stored: request.used_before(
-            stored["fingerprint"]["S"], int(stored["createdOrderId"]["N"])
-        ),
-    )
-
-
-def _to_order(item: OrderItem) -> Order:
+def _to_order(stored: Item) -> Order:
+    item = OrderItem.from_raw_data(dict(stored))
     return Order(
         id=int(item.order_id),
         customer_id=int(item.customer_id),

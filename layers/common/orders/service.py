@@ -1,14 +1,21 @@
-"""The commands of the Orders service."""
+"""Commands and saga steps of the Orders service."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from customers.events import (
+    CustomerCreditReservationFailed,
+    CustomerCreditReserved,
+    CustomerValidationFailed,
+)
 from messaging.domain_event import Cause
-from orders.events import OrderState, RejectionReason
+from messaging.envelope import DomainEventEnvelope
+from orders.events import OrderApproved, OrderRejected, OrderState, RejectionReason
 from orders.order import Order, OrderNotPendingError
 from shared.errors import NotFoundError
-from shared.idempotency import IdempotentRequest, RequestAlreadyHandledError
+from shared.idempotency import Created, IdempotentRequest, RequestAlreadyHandledError
 from shared.identifiers import new_id
 from shared.money import Money
 
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 
 class OrderNotFoundError(NotFoundError):
     def __init__(self, order_id: int) -> None:
-        super().__init__(f"There is no order {order_id}.")
+        super().__init__(f"Order {order_id} does not exist.")
 
 
 def create_order(
@@ -26,73 +33,74 @@ def create_order(
     customer_id: int,
     order_total: Money,
     cause: Cause,
-    idempotency_key: str | None = None,
-) -> int:
-    """There is one more PENDING order, whose id is returned; none if this request was handled before.
+    request: IdempotentRequest | None = None,
+) -> Created:
+    """Create a PENDING order. On a replay of `request`, return the original's id and publish nothing.
 
-    Whether there is such a customer is for the saga to find out.
-    Raises: IdempotencyKeyReusedError if another request was made with the key.
+    The saga finds out whether the customer exists.
+    Raises: IdempotencyKeyReusedError; WriteConflictError if the generated id is taken.
     """
-    request = (
-        IdempotentRequest.of(
-            idempotency_key, {"customerId": customer_id, "orderTotalCents": order_total.cents}
-        )
-        if idempotency_key
-        else None
-    )
     order, created = Order.create(new_id(), customer_id, order_total)
+    envelope = DomainEventEnvelope.wrap(created, order.version, cause)
     try:
-        orders.add(order, created, cause, request)
+        orders.insert(order, envelope, request)
     except RequestAlreadyHandledError as handled:
-        return handled.aggregate_id
-    return order.id
+        return Created(handled.aggregate_id)
+    return Created(order.id, envelope)
 
 
 def find_order(orders: OrderRepository, order_id: int) -> Order:
-    """Raises: OrderNotFoundError."""
+    """Load an order. Raises: OrderNotFoundError."""
     order = orders.find(order_id)
     if order is None:
         raise OrderNotFoundError(order_id)
     return order
 
 
-def cancel_order(orders: OrderRepository, order_id: int, cause: Cause) -> Order:
-    """The order is CANCELLED, now or since before.
+def cancel_order(
+    orders: OrderRepository, order_id: int, cause: Cause
+) -> DomainEventEnvelope | None:
+    """Cancel an APPROVED order. Return the published event, or None if the order is CANCELLED already.
 
-    Raises: OrderNotFoundError; OrderNotCancellableError if it is PENDING or REJECTED.
+    Raises: OrderNotFoundError; OrderNotCancellableError if it is PENDING or REJECTED; WriteConflictError.
     """
     order = find_order(orders, order_id)
-    if order.state is not OrderState.CANCELLED:
-        cancelled = order.cancel()
-        orders.save(order, cancelled, cause)
+    if order.state is OrderState.CANCELLED:
+        return None
+    before = replace(order)
+    envelope = DomainEventEnvelope.wrap(order.cancel(), order.version, cause)
+    orders.outbox.write([envelope], orders.update(before, order))
+    return envelope
+
+
+def approve_order(order: Order | None, reserved: CustomerCreditReserved) -> OrderApproved | None:
+    """Approve the order whose credit was reserved. Return None if it is not PENDING.
+
+    Raises: OrderNotFoundError.
+    """
+    try:
+        return _existing(order, reserved.order_id).approve()
+    except OrderNotPendingError:
+        return None
+
+
+def reject_order(
+    order: Order | None,
+    refusal: CustomerCreditReservationFailed | CustomerValidationFailed,
+) -> OrderRejected | None:
+    """Reject the order whose credit was refused. Return None if it is not PENDING.
+
+    Raises: OrderNotFoundError.
+    """
+    is_unknown = isinstance(refusal, CustomerValidationFailed)
+    reason = RejectionReason.UNKNOWN_CUSTOMER if is_unknown else RejectionReason.INSUFFICIENT_CREDIT
+    try:
+        return _existing(order, refusal.order_id).reject(reason)
+    except OrderNotPendingError:
+        return None
+
+
+def _existing(order: Order | None, order_id: int) -> Order:
+    if order is None:
+        raise OrderNotFoundError(order_id)
     return order
-
-
-def note_credit_reserved(orders: OrderRepository, order_id: int, cause: Cause) -> bool:
-    """The order is no longer PENDING: it is APPROVED, or (False) its fate was decided before.
-
-    Raises: OrderNotFoundError; EventAlreadyPublishedError if `cause` was answered before.
-    """
-    order = find_order(orders, order_id)
-    try:
-        approved = order.note_credit_reserved()
-    except OrderNotPendingError:
-        return False
-    orders.save(order, approved, cause)
-    return True
-
-
-def note_credit_not_reserved(
-    orders: OrderRepository, order_id: int, reason: RejectionReason, cause: Cause
-) -> bool:
-    """The order is no longer PENDING: it is REJECTED, or (False) its fate was decided before.
-
-    Raises: OrderNotFoundError; EventAlreadyPublishedError if `cause` was answered before.
-    """
-    order = find_order(orders, order_id)
-    try:
-        rejected = order.note_credit_not_reserved(reason)
-    except OrderNotPendingError:
-        return False
-    orders.save(order, rejected, cause)
-    return True

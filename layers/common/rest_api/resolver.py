@@ -21,6 +21,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+import telemetry
 from messaging.domain_event import Cause
 from rest_api.authorization import ANYBODY, verifier_from_environment
 from shared.errors import (
@@ -32,9 +33,9 @@ from shared.errors import (
     NotFoundError,
     UnauthenticatedError,
 )
+from shared.idempotency import IdempotentRequest
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
-from telemetry import tracing
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
@@ -131,19 +132,17 @@ class RestApi(APIGatewayRestResolver):
         if refusal is not None:
             response = _to_proxy_response(refusal)
         else:
-            route = f"{event['httpMethod']} {event.get('resource')}"
-            with tracing.subsegment(route, self.log_keys):
-                response = self.resolve(_with_json_body(event), context)
+            response = self.resolve(_with_json_body(event), context)
         response.setdefault("multiValueHeaders", {})["X-Correlation-Id"] = [self._correlation_id]
-        logger.info(
-            "request answered",
-            extra={
-                "method": event["httpMethod"],
-                "route": event.get("resource"),
-                "status": response["statusCode"],
-                "milliseconds": round((time.perf_counter() - started) * 1000, 1),
-                **self.log_keys,
-            },
+        telemetry.log_invocation(
+            logger,
+            "request handled",
+            context,
+            method=event["httpMethod"],
+            route=event.get("resource"),
+            status=response["statusCode"],
+            milliseconds=round((time.perf_counter() - started) * 1000, 1),
+            **self.log_keys,
         )
         return response
 
@@ -439,6 +438,11 @@ IdempotencyKey = Annotated[
         description="The same key and body within 24 hours create nothing twice.",
     ),
 ]
+
+
+def idempotent(request: RequestModel, key: str | None) -> IdempotentRequest | None:
+    return IdempotentRequest.of(key, "", request.model_dump(mode="json")) if key else None
+
 
 _AFTER = "after:"
 _NOT_OURS = "nextToken is not one that this API has given."

@@ -1,1 +1,1 @@
-"""The shared kernel: what all services mean by an amount, an id, a refusal."""
+"""Values that all services share: money, ids, instants, errors of the domain, idempotency keys."""

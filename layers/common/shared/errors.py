@@ -1,31 +1,31 @@
-"""What can be wrong with a request, in the domain's terms. `rest_api` gives each its HTTP status."""
+"""Errors of the domain. `rest_api.problems` maps each class to an HTTP status."""
 
 from __future__ import annotations
 
 
 class DomainError(Exception):
-    """A request that the domain refuses. The message is meant for the client."""
+    """A request that the domain refuses. The client sees the message."""
 
 
 class InvalidRequestError(DomainError):
-    """The request makes no sense, whatever the state of things."""
+    """The request is invalid in any state of the system."""
 
 
 class NotFoundError(DomainError):
-    """What the request is about does not exist."""
+    """The requested resource does not exist."""
 
 
 class ConflictError(DomainError):
-    """The state of what the request is about does not allow it."""
+    """The state of the resource does not allow the request."""
 
 
 class UnauthenticatedError(DomainError):
-    """Whoever makes the request has not shown who they are."""
+    """The request carries no valid credentials."""
 
 
 class ForbiddenError(DomainError):
-    """Whoever makes the request may not."""
+    """The caller lacks permission."""
 
 
 class IdempotencyKeyReusedError(DomainError):
-    """The Idempotency-Key was used before, with another request."""
+    """The Idempotency-Key was used before with a different request."""

@@ -10,8 +10,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from shared.errors import IdempotencyKeyReusedError
+from typing import Any
 
 LIFETIME_SECONDS = 24 * 60 * 60
 
@@ -26,36 +25,34 @@ class RequestAlreadyHandledError(Exception):
 
 @dataclass(frozen=True)
 class IdempotentRequest:
-    """A create request and the key under which it must create one aggregate at most."""
+    """A create request with a key under which it creates at most one aggregate."""
 
     key: str
+    """Hex SHA-256 of the caller and the Idempotency-Key. Two callers never share a key."""
     fingerprint: str
-    """Hex SHA-256 of what was asked for: equal for equal requests, however they were spelled."""
+    """Hex SHA-256 of the request: equal for equal requests, however they were spelled."""
     made_at: int
     """Unix time, in seconds."""
 
     @classmethod
-    def of(cls, key: str, request: Mapping[str, int | str]) -> IdempotentRequest:
-        canonical = json.dumps(request, sort_keys=True).encode()
-        return cls(key, hashlib.sha256(canonical).hexdigest(), int(time.time()))
+    def of(cls, key: str, caller: str, request: Mapping[str, Any]) -> IdempotentRequest:
+        """Describe `request`, the whole request model as JSON, sent by `caller` with the header value `key`."""
+        return cls(_sha256([caller, key]), _sha256(request), int(time.time()))
 
     @property
     def expires_at(self) -> int:
-        """Unix time, in seconds, from which the key may be used anew."""
+        """Unix time, in seconds, from which the key may be used for another request."""
         return self.made_at + LIFETIME_SECONDS
 
-    @property
-    def item_number(self) -> int:
-        """The number under which the key is stored in a table whose key is a number: negative, so no aggregate's.
 
-        120 bits of the key's SHA-256: DynamoDB numbers hold 38 digits, and 120 bits do not collide.
-        """
-        return -1 - int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:15])
+@dataclass(frozen=True)
+class Created:
+    """The outcome of a create request."""
 
-    def used_before(self, fingerprint: str, aggregate_id: int) -> Exception:
-        """What it means that the key is taken, by a request with `fingerprint` that created `aggregate_id`."""
-        if fingerprint == self.fingerprint:
-            return RequestAlreadyHandledError(aggregate_id)
-        return IdempotencyKeyReusedError(
-            "This Idempotency-Key was used before, with a different request."
-        )
+    id: int
+    event: Any = None
+    """The published DomainEventEnvelope; None if the request had been handled before."""
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

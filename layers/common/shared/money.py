@@ -1,4 +1,4 @@
-"""Amounts of money: integer cents inside, a decimal number with at most two places on the wire."""
+"""Money: integer cents in the code, a decimal number with at most two places in JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 MAX_CENTS = 10**13
-"""The largest credit limit and the largest order total, in cents."""
+"""The largest credit limit and order total, in cents."""
 
 _CENT = Decimal("0.01")
 
@@ -19,24 +19,23 @@ class Money:
 
     @classmethod
     def from_amount(cls, amount: Decimal) -> Money:
-        """The amount as cents, exactly.
+        """Convert `amount` to cents without rounding.
 
-        Raises: ValueError if `amount` is no finite number, has more than two decimal places or 28 digits.
+        Raises: ValueError if `amount` is not finite, or has more than two decimal places or 28 digits.
         """
         try:
             rounded = amount.quantize(_CENT)
         except InvalidOperation as error:
-            raise ValueError("not a finite number, or one of more than 28 digits") from error
-        if rounded != amount:  # NaN is not even equal to itself
-            raise ValueError("not a number with at most two decimal places")
+            raise ValueError("must be a finite number of at most 28 digits") from error
+        if rounded != amount:  # also True for NaN, which equals nothing
+            raise ValueError("must have at most two decimal places")
         return cls(int(rounded * 100))
 
     def to_json_number(self) -> int | float:
-        """What `json.dumps` writes as this amount: `5`, `4.5`, `99999999999.99`.
+        """Return the amount as `json.dumps` must write it: `5`, `4.5`, `99999999999.99`.
 
-        A float appears here and only here, because the JSON module writes numbers from nothing
-        else. It is exact: up to MAX_CENTS an amount has 13 or 14 significant digits, and a double
-        gives back any 15 (IEEE 754, DBL_DIG).
+        The only float in the system, because the JSON module writes numbers from nothing else.
+        It is exact: up to MAX_CENTS an amount has at most 15 significant digits (IEEE 754, DBL_DIG).
         """
         whole, rest = divmod(self.cents, 100)
         return whole if rest == 0 else self.cents / 100

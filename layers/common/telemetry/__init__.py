@@ -1,1 +1,18 @@
-"""Telemetry: metrics in the embedded metric format, and the trace header."""
+"""Telemetry of the functions: one log line per invocation with its metrics, and the trace header."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from telemetry import metrics
+from telemetry.metrics import record
+
+__all__ = ["log_invocation", "record"]
+
+
+def log_invocation(logger: Logger, message: str, context: Any, **keys: Any) -> None:
+    """Log the line of this invocation: `keys`, Lambda's request id, and the metrics that were recorded."""
+    keys["function_request_id"] = context.aws_request_id
+    logger.info(message, extra={**keys, **metrics.take()})

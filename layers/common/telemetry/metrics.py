@@ -1,34 +1,34 @@
-"""What is counted and measured. Each invocation prints it as one line in CloudWatch's embedded metric format (EMF).
+"""Metrics in CloudWatch's embedded metric format (EMF), printed as part of the invocation's log line.
 
-CloudWatch makes metrics of such lines by itself: nothing is called, and nothing waits. A metric tells of what
-has been written, so a request or a message that comes again is not counted again. A function that is killed
-before it ends (out of time, out of memory) loses what it had to tell, but for the counters with a `reason`.
+CloudWatch extracts metrics from such lines; nothing is called and nothing waits. Metrics count committed changes, so
+a replayed request or a redelivered message is not counted twice. A function that is killed before it ends (time
+limit, memory) loses the metrics of that invocation.
+Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from shared.clock import now
 
-NAMESPACE = "CustomersAndOrders"
+if TYPE_CHECKING:
+    from messaging.envelope import DomainEventEnvelope
 
-P = ParamSpec("P")
-R = TypeVar("R")
+NAMESPACE = "CustomersAndOrders"
 
 
 class Metric(StrEnum):
-    """The names, as dashboards and alarms use them.
+    """The metrics' names in dashboards and alarms.
 
-    Their one dimension, `service`, is the name of the function; OrdersRejected has a `reason` as well.
+    Each has the dimension `service`, the name of the function. OrdersRejected also has `reason`.
     """
 
     ORDERS_CREATED = "OrdersCreated"
@@ -36,36 +36,67 @@ class Metric(StrEnum):
     ORDERS_REJECTED = "OrdersRejected"
     ORDERS_CANCELLED = "OrdersCancelled"
     SAGA_DURATION = "SagaDuration"
-    """From the order's creation until it is APPROVED or REJECTED, in milliseconds."""
+    """Milliseconds from the creation of an order until it is APPROVED or REJECTED."""
     RELAY_LAG = "RelayLag"
-    """From an event's being written to its being on the bus, in milliseconds."""
+    """Milliseconds from writing an event to publishing it on the bus."""
     VIEW_LAG = "ViewLag"
-    """From an event's being written to its being in the view, in milliseconds."""
+    """Milliseconds from writing an event to projecting it to the view."""
     DUPLICATES_DROPPED = "DuplicatesDropped"
-    """Messages whose work had been done before."""
+    """Deliveries of events that had been handled before, or that were stale."""
     CONFLICTS_RETRIED = "ConflictsRetried"
-    """Commands tried anew because others were writing the same items."""
-    POISON_MESSAGES = "PoisonMessages"
-    """Messages and records parked because they can never be handled."""
+    """Commands retried because another writer changed the same items."""
+    DEAD_LETTERS = "PoisonMessages"
+    """Messages and stream records that a function sent to its dead-letter queue."""
 
 
-@functools.cache
-def _metrics() -> Metrics:
-    return Metrics(namespace=NAMESPACE, service=_service())
+_EVENT_COUNTERS = {
+    "OrderCreated": Metric.ORDERS_CREATED,
+    "OrderApproved": Metric.ORDERS_APPROVED,
+    "OrderRejected": Metric.ORDERS_REJECTED,
+    "OrderCancelled": Metric.ORDERS_CANCELLED,
+}
+_OUTCOMES = {Metric.ORDERS_APPROVED, Metric.ORDERS_REJECTED}
 
 
-def _service() -> str | None:
-    """The function's name, which tells two stacks in one account apart; None leaves it to Powertools."""
-    return os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+def record(published: DomainEventEnvelope | None) -> None:
+    """Count a published event and measure the saga that it ends. Do nothing for None and for other events."""
+    metric = _EVENT_COUNTERS.get(published.event_type) if published is not None else None
+    if published is None or metric is None:
+        return
+    reason = getattr(published.event, "rejection_reason", None)
+    if metric is Metric.ORDERS_REJECTED and reason is not None:
+        _count_by_reason(metric, reason)
+    else:
+        count(metric)
+    created_at = getattr(published.event, "created_at", None)
+    if metric in _OUTCOMES and created_at is not None:
+        measure(Metric.SAGA_DURATION, created_at, published.metadata.occurred_at)
 
 
-def count(metric: Metric) -> None:
-    """There is one more."""
-    _metrics().add_metric(metric, MetricUnit.Count, 1)
+def count(metric: Metric, number: int = 1) -> None:
+    """Increment the counter by `number`."""
+    if number:
+        _metrics().add_metric(metric, MetricUnit.Count, number)
 
 
-def count_by_reason(metric: Metric, reason: StrEnum) -> None:
-    """There is one more for this reason; the line is printed at once, since dimensions hold for a whole line."""
+def measure(metric: Metric, since: datetime, until: datetime | None = None) -> None:
+    """Add a duration from `since` to `until` (default: now). Clocks differ a little, so it is at least 0."""
+    milliseconds = ((until or now()) - since).total_seconds() * 1000
+    _metrics().add_metric(metric, MetricUnit.Milliseconds, max(0.0, milliseconds))
+
+
+def take() -> dict[str, Any]:
+    """Return the metrics of this invocation as keys of a log line in EMF, and reset them."""
+    metrics = _metrics()
+    if not metrics.provider.metric_set:
+        return {}
+    keys = metrics.serialize_metric_set()
+    metrics.clear_metrics()
+    return dict(keys)
+
+
+def _count_by_reason(metric: Metric, reason: StrEnum) -> None:
+    """Print a line for this reason at once, because dimensions apply to a whole line."""
     service = _service()
     with single_metric(
         metric,
@@ -77,27 +108,11 @@ def count_by_reason(metric: Metric, reason: StrEnum) -> None:
         one.add_dimension("reason", reason)
 
 
-def measure(metric: Metric, since: datetime, until: datetime | None = None) -> None:
-    """It took from `since` until `until`, or until now. Clocks differ a little: never less than nothing."""
-    milliseconds = ((until or now()) - since).total_seconds() * 1000
-    _metrics().add_metric(metric, MetricUnit.Milliseconds, max(0.0, milliseconds))
+@functools.cache
+def _metrics() -> Metrics:
+    return Metrics(namespace=NAMESPACE, service=_service())
 
 
-def emitted(handler: Callable[P, R]) -> Callable[P, R]:
-    """The handler, which prints what it has counted and measured when it ends, also by an error."""
-
-    @functools.wraps(handler)
-    def emitting(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return handler(*args, **kwargs)
-        finally:
-            emit()
-
-    return emitting
-
-
-def emit() -> None:
-    """What was counted and measured is printed, if there is anything, and forgotten."""
-    metrics = _metrics()
-    if metrics.provider.metric_set:
-        metrics.flush_metrics()
+def _service() -> str | None:
+    """Return the function's name, which tells two stacks in one account apart."""
+    return os.environ.get("AWS_LAMBDA_FUNCTION_NAME")

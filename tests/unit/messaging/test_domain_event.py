@@ -10,12 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.domain_event import (
-    Cause,
-    DomainEventEnvelope,
-    EventDecoder,
-    InvalidEventError,
-)
+from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
 from orders.events import OrderCreated, OrderState
 from shared.clock import format_instant, now
 from shared.money import Money

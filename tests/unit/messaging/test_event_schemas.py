@@ -14,13 +14,8 @@ import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
 
-from messaging.domain_event import (
-    SCHEMA_VERSION,
-    DomainEvent,
-    DomainEventEnvelope,
-    EventDecoder,
-    EventMetadata,
-)
+from messaging.domain_event import DomainEvent
+from messaging.envelope import SCHEMA_VERSION, DomainEventEnvelope, EventDecoder, EventMetadata
 from shared.money import Money
 from tests.samples import SCHEMAS, any_envelope, published_classes, schema_of, to_message
 

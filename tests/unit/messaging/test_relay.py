@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from customers.events import CustomerCreated
-from messaging.domain_event import Cause, DomainEventEnvelope, InvalidEventError
+from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope, InvalidEventError
 from messaging.relay import _chunks, _Entry, to_entry
 from shared.money import Money
 from tests.samples import load
