@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from rich.console import Console
 from rich.table import Table
 
-WIDTH_IN_A_FILE = 1000
+WIDTH_IN_A_FILE = 2000
 """Columns where the output is not a terminal, so that a row stays on one line."""
-CELL = 80
+CELL = 250
 """Characters of a text in a table."""
 
 

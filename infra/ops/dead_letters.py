@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ class DeadLetterQueues:
             if logical_id.endswith(DEAD_LETTERS)
         }
         self._urls: dict[str, str] = {}
+        self._stop = threading.Event()
 
     def names(self) -> list[str]:
         """Return the short names of all queues, for example `orders-subscriber`."""
@@ -82,7 +84,7 @@ class DeadLetterQueues:
         receipts: dict[str, str] = {}
 
         def letters() -> Iterator[Letter]:
-            while True:
+            while not self._stop.is_set():
                 with uninterrupted():  # no letter is received and forgotten
                     messages = self._sqs.receive_message(
                         QueueUrl=self._url(name),
@@ -112,7 +114,11 @@ class DeadLetterQueues:
                 return use(letters)
 
         with ThreadPoolExecutor(len(names) or 1) as threads:  # an empty queue takes a second
-            return dict(zip(names, threads.map(read_one, names), strict=True))
+            try:
+                return dict(zip(names, threads.map(read_one, names), strict=True))
+            except KeyboardInterrupt:
+                self._stop.set()
+                raise
 
     def delete(self, name: str, letter: Letter) -> None:
         """Delete the letter."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,7 +38,11 @@ class Edit:
             raise OperateError(f"EDIT={file}: {error}") from error
         if not is_object:
             raise OperateError(f"EDIT={file} is not a JSON object.")
-        editor = f"{getpass.getuser()}@{socket.gethostname()}"
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container's user may have no name
+            user = str(os.getuid())
+        editor = f"{user}@{socket.gethostname()}"
         if target.name == "aws":
             editor += f" {target.client('sts').get_caller_identity()['Arn']}"
         return cls(body, editor)
