@@ -1,4 +1,4 @@
-"""Print text that nobody has checked: message bodies, names, ids, log lines."""
+"""Print untrusted text: message bodies, names, ids, log lines."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from infra.ops.audit import audit, queue_depths
 from infra.ops.target import Target
 
 SETTLE_SECONDS = 90
+DELIVERY_MARKS = ("deliveries", "rebuiltAt")
 TABLES = ("Customers", "Orders", "CustomersOutbox", "OrdersOutbox")
 Documents = dict[str, dict[int, Any]]
 
@@ -115,12 +116,12 @@ class Operated:
         }
 
     def view(self) -> Documents:
-        """Return the view's documents by id, without the marks of a rebuild."""
+        """Return the view's documents by id, without the marks of deliveries and rebuilds."""
         with self.mongodb() as client:
             database = client.get_default_database()
             return {
                 name: {
-                    document["_id"]: without_rebuild_marks(document)
+                    document["_id"]: without_delivery_marks(document)
                     for document in database[name].find()
                 }
                 for name in ("customers", "orders")
@@ -130,11 +131,11 @@ class Operated:
         return MongoClient(self.stack.mongodb_uri)
 
 
-def without_rebuild_marks(value: Any) -> Any:
-    """Return the document without the instants at which a rebuild projected its events."""
+def without_delivery_marks(value: Any) -> Any:
+    """Return the document without the times at which its events were projected."""
     if not isinstance(value, dict):
         return value
-    return {k: without_rebuild_marks(v) for k, v in value.items() if k != "rebuiltAt"}
+    return {k: without_delivery_marks(v) for k, v in value.items() if k not in DELIVERY_MARKS}
 
 
 @pytest.fixture(scope="session")
