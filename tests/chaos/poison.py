@@ -12,7 +12,7 @@ from typing import Any
 from infra.local.api_client import wait_until
 from infra.local.build import PROJECT
 from infra.local.deployed_stack import STACK_NAME
-from infra.ops.dead_letters.queues import SUFFIX
+from infra.ops.dead_letters import SUFFIX
 from tests.chaos.aws_faults import SpoiledEvents, answered_with
 from tests.chaos.aws_proxy import Fault
 from tests.chaos.outbox import writes
@@ -84,7 +84,7 @@ def given_up_then_redriven(system: System, _size: Size) -> Outcome:
 
 def redrive(system: System, queue: str) -> list[str]:
     """What `make redrive QUEUE=…` had to complain of."""
-    command = [sys.executable, "-m", "infra.ops", "redrive", queue]
+    command = [sys.executable, "-m", "infra.ops", "redrive", "--queue", queue]
     endpoint = ["--endpoint-url", system.stack.aws_endpoint_url]
     done = subprocess.run(
         [*command, *endpoint], cwd=PROJECT, capture_output=True, text=True, check=False
@@ -143,8 +143,8 @@ def _wait_for(system: System, letters: dict[str, int], pending: int) -> list[str
 
 def _wrong_reasons(system: System, queue: str, expected: tuple[str, ...]) -> list[str]:
     """The reasons of letters that are not there for what was done to them."""
-    name = system.dead_letters.find(queue)
-    reasons = [letter.reason for letter in system.dead_letters.letters(name, limit=100)]
+    letters = system.dead_letters.read([queue], list)[queue]
+    reasons = [letter.reason for letter in letters]
     unknown = [reason for reason in reasons if not any(text in reason for text in expected)]
     missing = [text for text in expected if not any(text in reason for reason in reasons)]
-    return [f"{name}: {what}" for what in (*unknown, *missing)]
+    return [f"{queue}: {what}" for what in (*unknown, *missing)]

@@ -18,7 +18,8 @@ from infra.local.emulators import mongodb_uri
 from infra.local.processes import free_port
 from infra.local.stack import EmbeddedStack, Step
 from infra.ops.audit import queue_depths
-from infra.ops.dead_letters.queues import SUFFIX, DeadLetterQueues
+from infra.ops.dead_letters import SUFFIX, DeadLetterQueues
+from infra.ops.target import Target
 from tests.chaos.aws_proxy import AwsProxy
 from tests.chaos.clients import Clients
 from tests.chaos.event_loop import EventLoop
@@ -88,7 +89,6 @@ class System:
             sqs = session.client("sqs", endpoint_url=url, config=CLIENT_CONFIG)
             dynamodb = session.client("dynamodb", endpoint_url=url, config=CLIENT_CONFIG)
             events = session.client("events", endpoint_url=url, config=CLIENT_CONFIG)
-            functions = session.client("lambda", endpoint_url=url, config=CLIENT_CONFIG)
             self = cls(
                 stack=stack,
                 aws=aws,
@@ -99,7 +99,7 @@ class System:
                 sqs=sqs,
                 dynamodb=dynamodb,
                 events=events,
-                dead_letters=DeadLetterQueues(sqs, functions, dynamodb),
+                dead_letters=DeadLetterQueues(Target.of("embedded", port, url, STACK_NAME)),
                 show=show,
             )
             for name in SUBSCRIBERS:
