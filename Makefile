@@ -127,7 +127,7 @@ audit: install ## Look for known vulnerabilities of the locked packages
 chaos: install ## Inject faults while orders are made, and audit after each; SHORT=1: a third as many, ONLY=text
 	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
 
-fuzz: install ## Send requests made from docs/openapi.json; EXAMPLES=, SECONDS=, SEED=, URL=
+fuzz: install ## Send requests made from the OpenAPI document; EXAMPLES=, SECONDS=, SEED=, URL=
 	@$(BIN)/python -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(URL),--url $(URL))
 
@@ -135,7 +135,7 @@ format: install ## Format the code and apply safe fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-openapi: install ## Write docs/openapi.json anew, from the handlers
+openapi: install ## Write the OpenAPI document from the handlers
 	@$(BIN)/python -m infra.docs.openapi
 
 docs: openapi ## Write the documents that are generated from the code

@@ -1,4 +1,4 @@
-"""The API's documentation, OpenAPI 3.1, made from the handlers of all services: `make openapi` writes docs/openapi.json.
+"""The API's documentation, OpenAPI 3.1, made from the handlers of all services: `make openapi` writes it for the console.
 
 Powertools' event handler knows routes, parameters and models. Added here is what it cannot know: how the
 services are one API, the problems that any request may meet, and examples.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "openapi.json"
+DOCUMENT = ROOT / "functions/console/static/openapi.json"
 PROBLEM_JSON = "application/problem+json"
 
 TAGS: dict[str | None, tuple[str, str]] = {
@@ -350,7 +350,6 @@ def _prepare() -> None:
 
 def main() -> None:
     _prepare()
-    DOCUMENT.parent.mkdir(exist_ok=True)
     DOCUMENT.write_text(to_text(document()))
     print(f"{DOCUMENT.relative_to(ROOT)} is written.")
 

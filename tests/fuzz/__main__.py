@@ -19,7 +19,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 @click.command(
-    help="Send requests that are made from docs/openapi.json, and hold each answer to it."
+    help="Send requests that are made from the OpenAPI document, and hold each answer to it."
 )
 @click.option("--examples", default=100, help="So many random requests per operation.")
 @click.option("--seconds", default=300, help="And no longer than that.")
@@ -45,7 +45,7 @@ def run(url: str, examples: int, seconds: int, seed: int) -> Outcome:
     with console.status("Fuzzing") as status:
         outcome = fuzz(
             url,
-            json.loads((ROOT / "docs/openapi.json").read_text()),
+            json.loads((ROOT / "functions/console/static/openapi.json").read_text()),
             examples=examples,
             seconds=seconds,
             seed=seed,

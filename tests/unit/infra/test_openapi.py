@@ -1,4 +1,4 @@
-"""docs/openapi.json, the handlers and the template tell of the same API."""
+"""functions/console/static/openapi.json, the handlers and the template tell of the same API."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def parts(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_the_committed_document_is_the_one_that_the_handlers_make() -> None:
-    committed = (ROOT / "docs/openapi.json").read_text()
+    committed = (ROOT / "functions/console/static/openapi.json").read_text()
 
     assert committed == openapi.to_text(DOCUMENT), "`make openapi` writes it anew"
 
