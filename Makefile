@@ -106,10 +106,8 @@ sam-local-invoke: install ## Invoke one: FUNCTION=OrdersApiFunction EVENT=events
 test: install ## Run all tests
 	@$(BIN)/pytest
 
-# The tests in tests/browser look at it in four ways, and leave what they saw.
-screenshots: install ## Make the README's picture of the console anew, from a run in a browser
-	@$(BIN)/pytest -q tests/browser -k axe_finds_nothing_serious
-	@mkdir -p docs/images && cp tests/browser/artifacts/console-light.png docs/images/console.png
+screenshots: install ## Make the README's pictures of the console in a browser
+	@$(BIN)/python -m tests.browser.pictures
 
 check: install ## Check format, lint (and security), types, imports and the template
 	$(BIN)/ruff format --check

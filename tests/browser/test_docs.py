@@ -1,4 +1,4 @@
-"""The API's documentation, clicked."""
+"""The API's documentation, used in a browser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.conftest import Visit
 pytestmark = pytest.mark.timeout(400)
 
 
-def test_an_operation_works_when_it_is_tried_out(visit: Visit, api: ApiClient) -> None:
+def test_operation_can_be_tried_out(visit: Visit, api: ApiClient) -> None:
     customer_id = api.create_customer("Doc Umented", 5)
     page = visit.open("/docs")
     operation = page.locator(".opblock-get", has=page.get_by_text("/customers", exact=True))
@@ -27,3 +27,22 @@ def test_an_operation_works_when_it_is_tried_out(visit: Visit, api: ApiClient) -
         "200"
     )
     assert customer_id in {customer["customerId"] for customer in api.customers()}
+    expect(page.locator(".notice:visible")).to_have_count(0)
+
+
+def test_page_follows_the_browsers_color_scheme(visit: Visit) -> None:
+    visit.page.emulate_media(color_scheme="dark")
+    page = visit.open("/docs")
+    title = page.locator(".info .title")
+    brightness = "element => getComputedStyle(element).%s.match(/\\d+/g).slice(0, 3).map(Number)"
+
+    def is_dark_on_light() -> bool:
+        text = title.evaluate(brightness % "color")
+        background = page.locator("body").evaluate(brightness % "backgroundColor")
+        return sum(text) < sum(background)
+
+    expect(title).to_be_visible()
+    assert not is_dark_on_light()
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function("!document.documentElement.classList.contains('dark-mode')")
+    assert sum(title.evaluate(brightness % "color")) < 3 * 128

@@ -1,4 +1,4 @@
-/* Amounts, instants and ids as people read them. */
+/* Amounts, times and ids as text. */
 
 const twoPlaces = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
@@ -13,15 +13,15 @@ export function duration(milliseconds) {
   return `${Math.round(milliseconds / 3_600_000)} h`;
 }
 
-/** The end of an id tells it from its neighbours: ids begin with the time of creation. */
+/** The end of an id. Ids begin with the time of creation, so neighbours differ at the end. */
 export const shortId = (id) => `…${String(id).slice(-6)}`;
 
-/** When something with this id was created. Ids have 41 bits of milliseconds since 2025, then 12 random ones. */
+/** The server's time of creation: 41 bits of milliseconds since 2025 precede 12 random bits. */
 export const createdAt = (id) => new Date(Date.UTC(2025, 0, 1) + Math.floor(id / 4096));
 
 export const clock = (date) => date.toLocaleTimeString("en-GB");
 
-/** An amount to be sent as a number. What is none is sent as it was typed, for the API to say so. */
+/** An amount as a number. Other text is sent as it is, so that the API names the error. */
 export function amount(text) {
   const trimmed = text.trim();
   return /^-?\d+(\.\d+)?$/.test(trimmed) ? Number(trimmed) : trimmed;
