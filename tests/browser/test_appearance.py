@@ -35,6 +35,10 @@ BROKEN_WORDS = """() => {
     }
     return broken;
 }"""
+OVERLAPPING_EVENTS = """() => {
+    const circles = [...document.querySelectorAll(".diagram circle.event")].map(({cx, cy}) => [cx.baseVal.value, cy.baseVal.value]);
+    return circles.some(([x, y], i) => circles.slice(i + 1).some(([u, v]) => Math.hypot(x - u, y - v) < 18));
+}"""
 CROSSED_LABELS = """() => {
     const labels = [...document.querySelectorAll(".diagram text:not(.number, .lane text)")];
     const points = [...document.querySelectorAll(".diagram .arrow line, .diagram .lane line")].flatMap((line) =>
@@ -107,3 +111,4 @@ def test_no_width_scrolls_sideways_breaks_words_or_crosses_labels(visit: Visit) 
             assert page.evaluate(fits), width
             assert page.evaluate(BROKEN_WORDS) == [], width
             assert page.evaluate(CROSSED_LABELS) == [], width
+            assert page.evaluate(OVERLAPPING_EVENTS) is False, width

@@ -20,7 +20,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def test_introduction_is_open_until_a_customer_exists(visit: Visit) -> None:
-    empty = {"customers": [], "nextToken": None}
+    empty: dict[str, Any] = {"customers": [], "nextToken": None}
     visit.page.route("**/customers?*", lambda route: route.fulfill(json=empty))
     page = visit.open()
 
@@ -270,7 +270,7 @@ def test_order_can_be_placed_and_cancelled_by_keyboard(visit: Visit) -> None:
     page.keyboard.press("Enter")
 
     def tab_to(target: Locator) -> None:
-        for _ in range(40):
+        for _ in range(200):
             if target.evaluate("element => element === document.activeElement"):
                 return
             page.keyboard.press("Tab")

@@ -1,4 +1,4 @@
-/* The events of one order as a sequence diagram in SVG. Time runs downwards, to scale within each act. */
+/* The events of one order as a sequence diagram in SVG. Time runs downwards: longer pauses take more space. */
 
 import { s } from "./dom.js";
 import { duration } from "./format.js";
@@ -55,7 +55,7 @@ export function diagram(events, width) {
 
 /** Where the lifelines are. The times stand to the left of them and the events to the right, where no arrow crosses them. */
 function lanes(width, narrow) {
-  const [left, right] = narrow ? [62, width - 48] : [84, width - 258];
+  const [left, right] = narrow ? [56, width - 58] : [84, width - 258];
   return Object.fromEntries(LANES.map((lane, i) => [lane, Math.round(left + ((right - left) * i) / 3)]));
 }
 
@@ -66,13 +66,13 @@ function pause(body, y, milliseconds) {
 
 /** Draw one act from `top` downwards. Return where it ends. */
 function drawAct(body, act, x, top, narrow) {
-  const height = act.hops.length * 56;
-  const y = (milliseconds) => top + 24 + (milliseconds / act.end) * (height - 24);
+  const places = timeScale(act, top + 24);
+  const y = (milliseconds) => places.get(milliseconds);
   const at = ({ event, at: time }) => ({ x: x[serviceOf(event)] ?? x.Client, y: y(time) });
   const times = labelPlaces(14);
   for (const hop of act.hops) {
     const from = at(hop);
-    body.append(s("line", { class: "tick", x1: narrow ? 48 : 60, x2: from.x, y1: from.y, y2: from.y }));
+    body.append(s("line", { class: "tick", x1: narrow ? 46 : 60, x2: from.x, y1: from.y, y2: from.y }));
     body.append(s("text", { class: "time", x: 0, y: times(from.y + 4) }, hop.at === 0 ? "0 ms" : `+${duration(hop.at)}`));
     for (const effect of hop.effects) body.append(arrow(from, at(act.hops.find(({ event }) => event === effect)), "to-service", 9));
     if (hop.seen !== null) body.append(arrow(from, { x: x.History, y: y(hop.seen) }, "to-view", 0));
@@ -84,16 +84,28 @@ function drawAct(body, act, x, top, narrow) {
     const { x: cx, y: cy } = at(hop);
     body.append(s("circle", { class: "event", cx, cy, r: 9 }), s("text", { class: "number", x: cx, y: cy + 4, "text-anchor": "middle" }, String(hop.number)));
   }
-  const places = labelPlaces(narrow ? 14 : 31);
-  let bottom = top + height;
+  const labels = labelPlaces(narrow ? 14 : 31);
+  let bottom = Math.max(...places.values());
   for (const hop of [...act.hops].sort((a, b) => (a.seen ?? a.at) - (b.seen ?? b.at))) {
     const tip = { x: x.History, y: y(hop.seen ?? hop.at) };
-    const place = places(tip.y + 4);
+    const place = labels(tip.y + 4);
     if (hop.event.deliveries > 1) body.append(s("circle", { class: "again", cx: tip.x, cy: tip.y, r: 8 }));
     body.append(narrow ? shortLabel(hop, tip.x + 11, place) : longLabel(hop, tip.x + 14, place));
     bottom = Math.max(bottom, place + (narrow ? 0 : 14));
   }
   return bottom + 14;
+}
+
+/** Map each instant of the act to its y. Instants are 16 pixels apart, plus their share of the act's time. */
+function timeScale({ hops, end }, top) {
+  const instants = [...new Set(hops.flatMap(({ at, seen }) => [at, seen ?? at]))].sort((a, b) => a - b);
+  const places = new Map();
+  let y = top;
+  instants.forEach((instant, i) => {
+    if (i) y += 16 + ((instant - instants[i - 1]) / end) * hops.length * 24;
+    places.set(instant, y);
+  });
+  return places;
 }
 
 function longLabel({ event, number, at, seen }, x, y) {

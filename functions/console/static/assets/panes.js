@@ -23,7 +23,7 @@ export function showCustomers(model, onSelect) {
       },
     };
   });
-  $("no-customers").hidden = customers.length > 0;
+  $("no-customers").hidden = customers.length > 0 || model.moreCustomers === undefined;
   $("more-customers").hidden = !model.moreCustomers;
 }
 
