@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.actions import create_customer, event_names, expect_state, place_order
 from tests.browser.conftest import DESKTOP, PHONE, Visit
@@ -93,6 +94,17 @@ def test_axe_finds_nothing_serious(visit: Visit) -> None:
         assert serious_findings(page) == []
 
 
+def slow_down(route: Route) -> None:
+    """Make each event 12.4 s later than the one before, and redelivered."""
+    answer = route.fetch().json()
+    for number, event in enumerate(answer["events"]):
+        event["deliveries"] = 3
+        for name in ("occurredAt", "projectedAt"):
+            later = datetime.fromisoformat(event[name]) + number * timedelta(seconds=12.4)
+            event[name] = later.isoformat()
+    route.fulfill(json=answer)
+
+
 def test_no_width_scrolls_sideways_breaks_words_or_crosses_labels(visit: Visit) -> None:
     page = visit.open()
     create_customer(page, "9999999999.99")
@@ -102,9 +114,12 @@ def test_no_width_scrolls_sideways_breaks_words_or_crosses_labels(visit: Visit) 
     expect_state(rejected, "REJECTED")
     cancelled.get_by_role("button", name="Cancel order").click()
 
-    for card, events in ((cancelled, 5), (rejected, 3)):
+    for card, events, is_slow in ((cancelled, 5, 0), (rejected, 3, 0), (cancelled, 5, 1)):
+        if is_slow:
+            page.route("**/events", slow_down)
         card.locator(".row-button").click()
         expect(event_names(page)).to_have_count(events)
+        expect(page.locator(".events .repeated")).to_have_count(events * is_slow)
         for width in WIDTHS:
             resize(page, width, 800)
             fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"

@@ -6,7 +6,7 @@ import { duration } from "./format.js";
 const LANES = ["Client", "Orders", "Customers", "History"];
 const NARROW = 590; // pixels: below, the table names the events, not the diagram
 const SERVICES = { "customers-and-orders.orders": "Orders", "customers-and-orders.customers": "Customers" };
-const REQUESTS = { OrderCreated: "POST /orders", OrderCancelled: "POST …/cancel" };
+const REQUESTS = { OrderCreated: "POST /orders", OrderCancelled: "POST cancel" };
 
 export const serviceOf = (event) => SERVICES[event.source] ?? event.source;
 
@@ -40,7 +40,7 @@ export function diagram(events, width) {
   let y = 34;
   let previous = null;
   for (const act of acts(events)) {
-    if (previous) y = pause(body, y, act.start - previous.start - previous.end);
+    if (previous) y = pause(body, y, act.start - previous.start - previous.end, narrow);
     y = drawAct(body, act, x, y, narrow);
     previous = act;
   }
@@ -59,8 +59,8 @@ function lanes(width, narrow) {
   return Object.fromEntries(LANES.map((lane, i) => [lane, Math.round(left + ((right - left) * i) / 3)]));
 }
 
-function pause(body, y, milliseconds) {
-  body.append(s("text", { class: "pause", x: 0, y: y + 12 }, `${duration(Math.max(0, milliseconds))} later`));
+function pause(body, y, milliseconds, narrow) {
+  body.append(s("text", { class: "pause", x: 0, y: y + 12 }, `${duration(Math.max(0, milliseconds))}${narrow ? "" : " later"}`));
   return y + 22;
 }
 

@@ -5,10 +5,10 @@ const twoPlaces = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximu
 export const cents = (amount) => Math.round(amount * 100);
 export const money = (amount) => twoPlaces.format(amount);
 
-/** "62 ms", "1.24 s", "3 min" */
+/** "62 ms", "1.24 s", "12.4 s", "3 min" */
 export function duration(milliseconds) {
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
-  if (milliseconds < 60_000) return `${(milliseconds / 1000).toFixed(2)} s`;
+  if (milliseconds < 60_000) return `${(milliseconds / 1000).toPrecision(3)} s`;
   if (milliseconds < 3_600_000) return `${Math.round(milliseconds / 60_000)} min`;
   return `${Math.round(milliseconds / 3_600_000)} h`;
 }
