@@ -105,6 +105,7 @@ def visit(browser: Browser, base_url: str) -> Iterator[Visit]:  # noqa: F811
         ),
     )
     yield visit
+    page.unroute_all(behavior="ignoreErrors")  # a handler may still wait for its answer
     context.close()
     assert visit.unexpected_errors() == []
     assert visit.hosts() <= {urlsplit(base_url).netloc}
