@@ -13,16 +13,17 @@ const LONGEST_PAUSE = { unsettled: 1500, settled: 5000 }; // milliseconds
 const model = new Model(show);
 const watch = new Watch(look, () => (model.isUnsettled() ? LONGEST_PAUSE.unsettled : LONGEST_PAUSE.settled));
 const announced = new Map();
-let filter = "";
+let filter = { customer: null, state: "" };
 
 function show() {
   showCustomers(model, (customerId) => act(() => model.select(customerId)));
   showCustomer(model);
-  showOrders(model, filter, {
+  if (filter.customer !== model.customer) filter = { customer: model.customer, state: "" };
+  showOrders(model, filter.state, {
     onSelect: (orderId) => act(() => showOrder(orderId)),
     onCancel: (orderId) => act(() => model.cancel(orderId)),
     onFilter: (state) => {
-      filter = state;
+      filter.state = state;
       show();
     },
   });
