@@ -110,10 +110,8 @@ sam-local-invoke: install ## Invoke one: FUNCTION=OrdersApiFunction EVENT=events
 test: install ## Run all tests
 	@$(BIN)/pytest
 
-# The tests in tests/browser look at it in four ways, and leave what they saw.
-screenshots: install ## Make the README's picture of the console anew, from a run in a browser
-	@$(BIN)/pytest -q tests/browser -k axe_finds_nothing_serious
-	@mkdir -p docs/images && cp tests/browser/artifacts/console-light.png docs/images/console.png
+screenshots: install ## Make the README's pictures of the console in a browser
+	@$(BIN)/python -m tests.browser.pictures
 
 check: install ## Check format, lint (and security), types, imports and the template
 	$(BIN)/ruff format --check
@@ -131,7 +129,7 @@ audit: install ## Look for known vulnerabilities of the locked packages
 chaos: install ## Inject faults while orders are made, and audit after each; SHORT=1: a third as many, ONLY=text
 	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
 
-fuzz: install ## Send requests made from docs/openapi.json; EXAMPLES=, SECONDS=, SEED=, URL=
+fuzz: install ## Send requests made from the OpenAPI document; EXAMPLES=, SECONDS=, SEED=, URL=
 	@$(BIN)/python -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(URL),--url $(URL))
 
@@ -139,7 +137,7 @@ format: install ## Format the code and apply safe fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-openapi: install ## Write docs/openapi.json anew, from the handlers
+openapi: install ## Write the OpenAPI document from the handlers
 	@$(BIN)/python -m infra.docs.openapi
 
 docs: openapi ## Write the documents that are generated from the code
