@@ -36,7 +36,7 @@ CLIENT_CONFIG = Config(proxies={}, s3={"addressing_style": "path"})
 ANSWER_TIMEOUT_SECONDS = 60.0
 QUERIES = ("/customers?limit=1", "/orders?limit=1", "/customers/count")
 # Errors of a function that cannot be imported. Retrying them is useless.
-CANNOT_START = re.compile(r"(?:Worker init failed: |Unable to import module )[^\"]*")
+CANNOT_START = re.compile(r"(?:Worker init failed: |Unable to import module )[^\"\\]*")
 CREDENTIALS_IN_URI = re.compile(r"//[^/@\s]*@")
 
 Environment = dict[str, str]

@@ -116,7 +116,7 @@ class Deployment:
             s3.put_object(Bucket=ARTIFACTS_BUCKET, Key=key, Body=content)
             return f"{ARTIFACTS_BUCKET}/{key}"
 
-        template = self.build.template()
+        built, template = self.build.template(), self.build.template()
         # MiniStack applies SAM's transform to the parameters' defaults.
         for name, value in self.parameters.items():
             if name not in template["Parameters"]:
@@ -126,7 +126,7 @@ class Deployment:
             match resource:
                 case {"Type": "AWS::Serverless::Function", "Properties": properties}:
                     code = function_archive(
-                        artifacts, template, name, with_layers=self.is_localstack
+                        artifacts, built, name, with_layers=self.is_localstack
                     )
                     properties["CodeUri"] = f"s3://{upload(code)}"
                 case {"Type": "AWS::Serverless::LayerVersion", "Properties": properties}:

@@ -15,7 +15,7 @@ from types import FrameType
 import psutil
 
 LOCALHOST = "127.0.0.1"
-STOP_GRACE_SECONDS = 3.0
+STOP_GRACE_SECONDS = 1.0
 INTERRUPTS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Popen objects of this process's children: referenced here so that they are not collected while the child runs.
