@@ -22,20 +22,6 @@ from infra.local.processes import INTERRUPTS, EmbeddedError
 from infra.local.stack import AlreadyRunningError, EmbeddedStack, directory_of
 from infra.local.target import DEFAULT_PORT, Target, target_option
 
-ENDPOINTS = (
-    ("POST", "/customers", "create a customer"),
-    ("GET", "/customers", "list customers"),
-    ("GET", "/customers/{customerId}", "a customer and their available credit"),
-    ("POST", "/orders", "create an order: PENDING until the saga has decided"),
-    ("GET", "/orders", "list orders"),
-    ("GET", "/orders/{orderId}", "an order and its state"),
-    ("POST", "/orders/{orderId}/cancel", "cancel an approved order"),
-    ("GET", "/customers/{customerId}/orderhistory", "the view: a customer with their orders"),
-    ("GET", "/customers/count", "the view: the number of customers"),
-    ("GET", "/orderhistory/orders/{orderId}", "the view: an order and its timeline"),
-    ("GET", "/orderhistory/orders/{orderId}/events", "the view: all events of an order"),
-    ("GET", "/health", "the state of the parts, and the version"),
-)
 EXAMPLE = """\
 URL={base_url}
 CUSTOMER=$(curl -s $URL/customers -H 'Content-Type: application/json' \
@@ -291,9 +277,7 @@ def _introduce(stack: EmbeddedStack) -> None:
     console.print(f"\nRunning at {stack.base_url}", style="bold")
     console.print(f"\n  See it in the browser    {stack.base_url}/", style="bold green")
     console.print(f"  API documentation        {stack.base_url}/docs\n")
-    for method, path, what in ENDPOINTS:
-        console.print(f"{method:<6}{path:<41}{what}", markup=False)
-    console.print("\nTry it:\n", style="bold")
+    console.print("Try it:\n", style="bold")
     port = stack.aws_endpoint_url.rpartition(":")[2]
     example_port = "" if port == str(DEFAULT_PORT) else f"PORT={port} "
     console.print(EXAMPLE.format(base_url=stack.base_url, port=example_port), markup=False)
