@@ -124,8 +124,8 @@ check: install ## Check format, lint (with security rules), types, imports and t
 	[ $$status = 0 ] || echo 'Run: make format'; \
 	run $(bin)/ruff check; \
 	run $(python) -m mypy; \
-	PYTHONPATH=layers/common run $(python) $(bin)/lint-imports; \
-	run $(python) -m cfnlint template.yaml infra/*.yaml tests/benchmarks/bare/template.yaml tests/benchmarks/peers/*/template.yaml; \
+	run env PYTHONPATH=layers/common $(python) $(bin)/lint-imports; \
+	run $(python) $(bin)/cfn-lint template.yaml infra/*.yaml tests/benchmarks/bare/template.yaml tests/benchmarks/peers/*/template.yaml; \
 	run $(python) -m samcli validate --lint --region us-east-1; \
 	exit $$status
 

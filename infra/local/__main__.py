@@ -1,14 +1,12 @@
 """The command line: python -m infra.local COMMAND."""
 
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,7 +16,7 @@ from infra.local import emulators, target
 from infra.local.build import LAMBDA_RUNTIME
 from infra.local.deployed_stack import CREDENTIALS, REGION
 from infra.local.logs import FunctionLogs
-from infra.local.processes import INTERRUPTS, EmbeddedError
+from infra.local.processes import EmbeddedError, handle_interrupts
 from infra.local.stack import AlreadyRunningError, EmbeddedStack, directory_of
 from infra.local.target import DEFAULT_PORT, Target, target_option
 
@@ -113,9 +111,8 @@ def start_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(help="Customers and Orders: the local stack, LocalStack and AWS.")
 def cli() -> None:
-    """Handle Ctrl-C, SIGTERM and SIGHUP alike, also where a shell has set SIGINT to be ignored."""
-    for number in INTERRUPTS:
-        signal.signal(number, _interrupt)
+    """Handle Ctrl-C, SIGTERM and SIGHUP alike."""
+    handle_interrupts()
 
 
 @cli.command(help="Start everything in the background.")
@@ -303,10 +300,6 @@ def _follow(where: Target, since: int, stack: EmbeddedStack | None) -> None:
 def _print_lines(lines: list[str]) -> None:
     for line in lines:
         console.print(line, markup=False)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def main() -> None:

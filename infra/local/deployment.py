@@ -125,9 +125,7 @@ class Deployment:
         for name, resource in template["Resources"].items():
             match resource:
                 case {"Type": "AWS::Serverless::Function", "Properties": properties}:
-                    code = function_archive(
-                        artifacts, built, name, with_layers=self.is_localstack
-                    )
+                    code = function_archive(artifacts, built, name, with_layers=self.is_localstack)
                     properties["CodeUri"] = f"s3://{upload(code)}"
                 case {"Type": "AWS::Serverless::LayerVersion", "Properties": properties}:
                     layer = zipped(artifacts / properties["ContentUri"])

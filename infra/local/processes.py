@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import psutil
 
@@ -121,6 +122,16 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
         for number in received[:1]:
             signal.raise_signal(number)
+
+
+def handle_interrupts() -> None:
+    """Raise KeyboardInterrupt for SIGINT, SIGTERM and SIGHUP, also where a shell has set SIGINT to be ignored."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    for number in INTERRUPTS:
+        signal.signal(number, interrupt)
 
 
 def require_free(port: int, variable: str) -> None:

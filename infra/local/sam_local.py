@@ -33,7 +33,13 @@ from infra.local.docker import (
     remove_containers,
     require_docker,
 )
-from infra.local.processes import INTERRUPTS, LOCALHOST, EmbeddedError, accepts_connections
+from infra.local.processes import (
+    INTERRUPTS,
+    LOCALHOST,
+    EmbeddedError,
+    accepts_connections,
+    handle_interrupts,
+)
 from infra.local.target import LOGS, Target, target_option
 
 # Also named in samconfig.toml.
@@ -252,7 +258,8 @@ def sam_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(help=__doc__)
 def cli() -> None:
-    """Run `sam local`."""
+    """Handle Ctrl-C, SIGTERM and SIGHUP alike."""
+    handle_interrupts()
 
 
 @cli.command("start-api", help="Serve the API until Ctrl-C.")
