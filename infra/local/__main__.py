@@ -16,7 +16,7 @@ from infra.local import emulators, target
 from infra.local.build import LAMBDA_RUNTIME
 from infra.local.deployed_stack import CREDENTIALS, REGION
 from infra.local.logs import FunctionLogs
-from infra.local.processes import EmbeddedError, handle_interrupts
+from infra.local.processes import EmbeddedError, handle_interrupts, uninterrupted
 from infra.local.stack import AlreadyRunningError, EmbeddedStack, directory_of
 from infra.local.target import DEFAULT_PORT, Target, target_option
 
@@ -139,7 +139,8 @@ def run(where: Target, **options: Any) -> None:
         console.print("\nThe functions' logs follow. Ctrl-C stops everything.")
         _follow(where, _milliseconds(None, None, "0s"), stack)
     except KeyboardInterrupt:
-        with step("Stopping"):
+        # A second Ctrl-C does not leave emulators behind.
+        with step("Stopping"), suppress(KeyboardInterrupt), uninterrupted():
             stack.stop()
         return
     ended = stack.ended()
