@@ -276,8 +276,8 @@ def _introduce(stack: EmbeddedStack) -> None:
     console.print(f"\n  See it in the browser    {stack.base_url}/", style="bold green")
     console.print(f"  API documentation        {stack.base_url}/docs\n")
     console.print("Try it:\n", style="bold")
-    port = stack.aws_endpoint_url.rpartition(":")[2]
-    example_port = "" if port == str(DEFAULT_PORT) else f"PORT={port} "
+    port = stack.deployment.port
+    example_port = "" if port == DEFAULT_PORT else f"PORT={port} "
     console.print(EXAMPLE.format(base_url=stack.base_url, port=example_port), markup=False)
     console.print(f"\n{_aws_clients(stack.aws_endpoint_url)}")
     if stack.has_foreign_mongodb():

@@ -78,6 +78,11 @@ class Deployment:
     is_localstack: bool = False
 
     @property
+    def port(self) -> int:
+        """The port of the emulator."""
+        return int(self.endpoint_url.rpartition(":")[2])
+
+    @property
     def auth(self) -> httpx.Auth | None:
         """The signature that the API requires, or None."""
         is_signed = self.parameters.get("ApiAuthorizer") == "AWS_IAM"
