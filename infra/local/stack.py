@@ -104,6 +104,10 @@ class EmbeddedStack:
 
         Raises: AlreadyRunningError; EmbeddedError if it cannot start, after stopping what was started.
         """
+        if mongodb_uri:
+            emulators.require_mongodb(mongodb_uri)
+        elif mongodb_port == port:
+            raise EmbeddedError(f"PORT and MONGODB_PORT are both {port}: choose two ports.")
         directories = Directories((directory or directory_of(port)).resolve())
         with locked(directories.lock):
             previous = cls.find(directories.root)
@@ -112,11 +116,7 @@ class EmbeddedStack:
             if previous:
                 previous._stop()  # noqa: SLF001 - `stop` would wait for the lock held here
             require_free(port, "PORT")
-            if mongodb_uri:
-                emulators.require_mongodb(mongodb_uri)
-            elif mongodb_port == port:
-                raise EmbeddedError(f"PORT and MONGODB_PORT are both {port}: choose two ports.")
-            else:
+            if not mongodb_uri:
                 require_free(mongodb_port, "MONGODB_PORT")
             if directories.root.exists():
                 shutil.rmtree(directories.root)
