@@ -267,8 +267,8 @@ def machine() -> str:
 
 def versions() -> dict[str, str]:
     """Of Python, the emulators and the packages that the figures depend on most."""
-    emulators = (PROJECT / "infra/local/requirements.in").read_text()
-    pinned: list[Any] = re.findall(r"^([\w-]+)==([\w.]+)$", emulators, re.MULTILINE)
+    emulators = (PROJECT / "pyproject.toml").read_text()
+    pinned: list[Any] = re.findall(r'"(ministack|nx-27017)==([\w.]+)"', emulators)
     installed = {package: version(package) for package in PACKAGES}
     return {"Python": platform.python_version(), **dict(pinned), **installed}
 
