@@ -11,7 +11,7 @@ from infra.terminal import clean_lines
 OVERLAP_MILLISECONDS = 5_000
 # The platform's lines around each invocation, and metrics (layers/common/telemetry), which CloudWatch reads.
 PLATFORM_LINES = ("INIT_START ", "START ", "END ", "REPORT ", '{"_aws"')
-# Keys that Powertools adds to each line, and the long list of event ids of a relay.
+# Keys that are shortened (events), or that every line has.
 OMITTED_KEYS = frozenset(
     {
         "level",
@@ -76,5 +76,29 @@ def _short(message: str) -> str | None:
         return message
     if "/assets/" in f"{entry.get('path')}{entry.get('route')}" and entry.get("level") == "INFO":
         return None  # a page of the console loads about ten of them
-    details = [f"{key}={value}" for key, value in entry.items() if key not in OMITTED_KEYS]
-    return " ".join([f"{entry.get('level', '')!s:<8}{entry['message']}", *details])
+    omitted = OMITTED_KEYS | _metric_names(entry)
+    details = [
+        f"{key}={value}" for key, value in entry.items() if key not in omitted and value != 0
+    ]
+    return " ".join([f"{entry.get('level', '')!s:<8}{entry['message']}", *_events(entry), *details])
+
+
+def _metric_names(entry: dict[str, Any]) -> set[str]:
+    """Return the keys of the line's metrics (EMF), which are for CloudWatch."""
+    try:
+        directives = entry["_aws"]["CloudWatchMetrics"]
+        return {"_aws", *(metric["Name"] for d in directives for metric in d["Metrics"])}
+    except (KeyError, TypeError):
+        return set()
+
+
+def _events(entry: dict[str, Any]) -> list[str]:
+    """Return `OrderCreated(1)->CustomerCreditReserved` for each event of the line, with the order's id."""
+    events = entry.get("events")
+    described = []
+    for event in events if isinstance(events, list) else []:
+        if isinstance(event, dict):
+            answer = f"->{event['published']}" if event.get("published") else ""
+            subject = event.get("order_id", event.get("customer_id", ""))
+            described.append(f"{event.get('event_type')}({subject}){answer}")
+    return described
