@@ -1,4 +1,4 @@
-"""What the functions log: no names, no tokens, no keys, no passwords, also where everything goes wrong."""
+"""No log line has a name, an amount, a token, a key or a password, whatever fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from functions.orders import api as orders_api
 from functions.orders import subscriber as orders_subscriber
 from functions.outbox_relay import handler as relay
 from messaging.relay import EventsNotPublishedError
-from order_history.view import OrderHistoryView, connect
+from order_history.connection import InvalidMongoDbUriError, connect
+from order_history.queries import OrderHistoryQueries
+from order_history.view import OrderHistoryView
 from rest_api.authorization import TokenVerifier
 from tests.integration.api import request
 from tests.integration.conftest import DeadLetters, LambdaContext
@@ -39,9 +41,17 @@ NAME = "Markedname Secretson"
 TOKEN = "markedtoken.eyJzdWIiOiJtYXJrZWQifQ.c2lnbmF0dXJl"
 KEY = "markedkey-0b1c"
 PASSWORD = "markedpassword"
-SECRETS = ("Markedname", "Secretson", "markedtoken", "eyJzdWIi", "c2lnbmF0", KEY, PASSWORD)
+AMOUNT, CENTS = 76543.21, 7654321
+SECRETS = (
+    *("Markedname", "Secretson", "markedtoken", "eyJzdWIi", "c2lnbmF0", KEY, PASSWORD),
+    *(str(AMOUNT), str(CENTS)),
+)
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Idempotency-Key": KEY}
-CUSTOMER = {"name": NAME, "creditLimit": {"amount": 5}}
+CUSTOMER = {"name": NAME, "creditLimit": {"amount": AMOUNT}}
+BODIES = {
+    "customers_api_create": CUSTOMER,
+    "orders_api_create": {"customerId": 1, "orderTotal": {"amount": AMOUNT}},
+}
 APIS = {
     "customers_api_create": customers_api,
     "customers_api_list": customers_api,
@@ -64,7 +74,7 @@ BATCHES = {
 
 
 class Output:
-    """All that gets into CloudWatch: what is logged, by whomever, and what is printed."""
+    """Everything that reaches CloudWatch: log lines of any logger, and printed text."""
 
     def __init__(
         self, logged: io.StringIO, capsys: pytest.CaptureFixture[str], caplog: Any
@@ -84,7 +94,7 @@ class Output:
 def output(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> Iterator[Output]:
-    """Whatever the test has made the functions log; in the end no secret may be in it."""
+    """Collect the functions' output. Assert at the end of the test that it contains no secret."""
     stream = io.StringIO()
     handler: Any = Logger().registered_handler
     previous = handler.setStream(stream)
@@ -99,45 +109,48 @@ def output(
 
 @pytest.fixture(autouse=True)
 def a_view(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database is there, until a test says otherwise."""
-    monkeypatch.setattr(projection, "view", view)
-    monkeypatch.setattr(order_history_api, "view", view)
-    monkeypatch.setattr(health, "view", lambda: view)
+    """The view's database is up, unless a test asks for `no_view`."""
+    use_view(view, monkeypatch)
     monkeypatch.setattr(health, "health", health.Health())
+
+
+def use_view(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection.subscriber, "_handler", view)
+    monkeypatch.setattr(order_history_api, "view", OrderHistoryQueries(view._database))
+    monkeypatch.setattr(health, "view", lambda: view)
 
 
 @pytest.fixture
 def no_view(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database does not answer."""
+    """The view's database does not answer."""
     nowhere = connect(f"mongodb://markeduser:{PASSWORD}@127.0.0.1:1/nowhere")
-    monkeypatch.setattr(projection, "view", nowhere)
-    monkeypatch.setattr(order_history_api, "view", nowhere)
-    monkeypatch.setattr(health, "view", lambda: nowhere)
+    use_view(OrderHistoryView(nowhere), monkeypatch)
 
 
 def call(sample: str, **changes: Any) -> int:
-    """The status of the answer to the sample, sent with all the secrets there are."""
+    """Send the sample with all secrets. Return the status of the answer."""
     changes.setdefault("headers", HEADERS)
-    if sample == "customers_api_create":
-        changes.setdefault("body", CUSTOMER)
+    if sample in BODIES:
+        changes.setdefault("body", BODIES[sample])
     event = request(sample, **changes)
     status: int = APIS[sample].lambda_handler(event, LambdaContext())["statusCode"]
     return status
 
 
 def named(batch: dict[str, Any]) -> dict[str, Any]:
-    """The batch, with a marked name wherever an event has one, and in a field that nobody knows."""
+    """Return the batch with marked names and amounts in each event, also in an unknown field."""
     bodies = []
     for body in (record["body"] for record in batch["Records"]):
         message = json.loads(body)
         data = message["detail"]["data"]
         data |= {"unknown": NAME} | ({"name": NAME} if "name" in data else {})
+        data |= {field: CENTS for field in data if field.endswith("Cents")}
         bodies.append(message)
     return to_batch(*bodies)
 
 
 def spoiled(field: str, value: object) -> dict[str, Any]:
-    """A batch with a CustomerCreated that has the value in a field where it does not belong."""
+    """Return a batch with a CustomerCreated that has the value in the wrong field."""
     for message in messages(load("order_history_projection_batch")):
         if message["detail-type"] == "CustomerCreated":
             part, _, name = field.partition(".")
@@ -157,7 +170,7 @@ def test_requests(sample: str) -> None:
 
 @pytest.mark.usefixtures("output", "no_view")
 @pytest.mark.parametrize("sample", APIS)
-def test_requests_while_nothing_works(dynamodb: DynamoDBClient, sample: str) -> None:
+def test_requests_while_all_databases_are_down(dynamodb: DynamoDBClient, sample: str) -> None:
     for table in TABLES:
         dynamodb.delete_table(TableName=table)
 
@@ -176,12 +189,12 @@ def test_requests_while_nothing_works(dynamodb: DynamoDBClient, sample: str) -> 
     ],
     ids=["a list", "an amount", "a key", "half of it", "nothing"],
 )
-def test_requests_that_are_not_valid(body: object) -> None:
+def test_invalid_requests(body: object) -> None:
     assert call("customers_api_create", body=body) == 400
 
 
 @pytest.mark.usefixtures("dynamodb", "output")
-def test_secrets_where_they_do_not_belong() -> None:
+def test_secrets_in_wrong_places() -> None:
     assert call("customers_api_get", path_parameters={"customerId": TOKEN}) == 400
     assert call("customers_api_list", query={"nextToken": TOKEN}) == 400
     assert call("customers_api_create", headers={"Idempotency-Key": NAME}) == 400
@@ -189,24 +202,24 @@ def test_secrets_where_they_do_not_belong() -> None:
 
 
 @pytest.mark.usefixtures("dynamodb", "output")
-def test_a_key_used_for_another_request() -> None:
+def test_reused_key() -> None:
     assert call("customers_api_create") == 200
     assert call("customers_api_create", body={**CUSTOMER, "creditLimit": {"amount": 6}}) == 422
 
 
 @pytest.mark.usefixtures("dynamodb", "output")
-def test_a_transaction_that_fails_over_an_item_with_a_name_in_it(
+def test_failed_transaction_whose_error_carries_the_stored_item(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(customers_service, "new_id", lambda: 7)
     assert call("customers_api_create") == 200
 
-    # DynamoDB gives back the item that is there already.
+    # DynamoDB returns the stored item.
     assert call("customers_api_create", headers={"Idempotency-Key": f"{KEY}-2"}) == 500
 
 
 @pytest.mark.usefixtures("dynamodb", "output")
-def test_a_token_that_is_not_valid_and_an_issuer_that_does_not_answer(
+def test_invalid_token_and_unreachable_issuer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
@@ -228,7 +241,7 @@ def test_batches(sample: str) -> None:
 
 @pytest.mark.usefixtures("output", "no_view", "dead_letters")
 @pytest.mark.parametrize("sample", BATCHES)
-def test_batches_while_nothing_works(dynamodb: DynamoDBClient, sample: str) -> None:
+def test_batches_while_all_databases_are_down(dynamodb: DynamoDBClient, sample: str) -> None:
     for table in TABLES:
         dynamodb.delete_table(TableName=table)
     batch = to_batch(*(record["body"] for record in named(load(sample))["Records"][:2]))
@@ -247,14 +260,26 @@ def test_batches_while_nothing_works(dynamodb: DynamoDBClient, sample: str) -> N
         spoiled("metadata.occurredAt", NAME),
         spoiled("metadata.aggregateVersion", NAME),
         spoiled("metadata.schemaVersion", NAME),
+        spoiled("data.creditLimitCents", -CENTS),
         to_batch(f"{NAME} is no JSON"),
         to_batch(json.dumps([NAME])),
         to_batch(json.dumps({"source": "x", "detail-type": "y", "detail": {"name": NAME}})),
     ],
-    ids=["name", "amount", "id", "instant", "version", "schema", "no JSON", "a list", "unknown"],
+    ids=[
+        "name",
+        "amount",
+        "id",
+        "instant",
+        "version",
+        "schema",
+        "negative",
+        "no JSON",
+        "a list",
+        "unknown",
+    ],
 )
 @pytest.mark.usefixtures("output")
-def test_poison(dead_letters: DeadLetters, batch: dict[str, Any]) -> None:
+def test_unreadable_messages(dead_letters: DeadLetters, batch: dict[str, Any]) -> None:
     projection.lambda_handler(batch, LambdaContext())
 
     assert len(dead_letters()) == 1
@@ -274,7 +299,7 @@ def records() -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("output")
-def test_records_that_are_no_events(dead_letters: DeadLetters) -> None:
+def test_unreadable_records(dead_letters: DeadLetters) -> None:
     no_type, no_json, no_version = records()[:3]
     del no_type["dynamodb"]["NewImage"]["eventType"]
     no_json["dynamodb"]["NewImage"]["detail"]["S"] = f"{NAME} is no JSON"
@@ -288,7 +313,7 @@ def test_records_that_are_no_events(dead_letters: DeadLetters) -> None:
 
 
 @pytest.mark.usefixtures("aws")
-def test_a_bus_that_does_not_answer(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_bus(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     class Unreachable:
         def put_events(self, **_: Any) -> None:
             raise EndpointConnectionError(endpoint_url="https://events")
@@ -308,8 +333,8 @@ def test_a_bus_that_does_not_answer(output: Output, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "password", [f"x/{PASSWORD}", f"x:{PASSWORD}", f"x%{PASSWORD}", f"x@{PASSWORD}/y"]
 )
-def test_a_uri_that_cannot_be_read_is_not_quoted(password: str) -> None:
-    with pytest.raises(Exception) as raised:  # noqa: PT011, whatever it is: Lambda logs it
+def test_invalid_uri_is_not_quoted(password: str) -> None:
+    with pytest.raises(InvalidMongoDbUriError) as raised:
         connect(f"mongodb://somebody:{password}@host/order_history")
 
     assert PASSWORD not in str(raised.value)
@@ -317,13 +342,12 @@ def test_a_uri_that_cannot_be_read_is_not_quoted(password: str) -> None:
     assert raised.value.__suppress_context__
 
 
-# Nothing of it is for nothing
+# The markers are in use
 
 
-def test_a_secret_would_be_found(
+def test_marked_name_reaches_the_table(
     capsys: pytest.CaptureFixture[str], customers: CustomerRepository
 ) -> None:
-    """The markers are what the functions are given: the name is in the table, and in the event."""
     call("customers_api_create", headers={"Idempotency-Key": str(uuid.uuid4())})
 
     found, _ = customers.list(10, None)

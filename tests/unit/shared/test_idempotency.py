@@ -1,67 +1,58 @@
 from __future__ import annotations
 
+import hashlib
+import time
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import IdempotencyKeyReusedError
-from shared.idempotency import IdempotentRequest, RequestAlreadyHandledError
+from shared.idempotency import IdempotentRequest
 
-keys = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255)
+REQUEST = {"customerId": 1, "orderTotal": {"amount": 4}}
 
 
-def test_the_same_request_has_the_same_fingerprint_however_it_was_spelled() -> None:
-    one = IdempotentRequest.of("key", {"name": "Jane Doe", "creditLimitCents": 500})
-    other = IdempotentRequest.of("key", {"creditLimitCents": 500, "name": "Jane Doe"})
+def test_fingerprint_is_the_same_for_equal_requests_however_they_were_spelled() -> None:
+    spelled_otherwise = {"orderTotal": {"amount": 4}, "customerId": 1}
+
+    one, other = (IdempotentRequest.of("key", "me", r) for r in (REQUEST, spelled_otherwise))
 
     assert one.fingerprint == other.fingerprint
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [{"customerId": 1, "orderTotalCents": 401}, {"customerId": 2, "orderTotalCents": 400}],
-)
-def test_another_request_has_another_fingerprint(request_: dict[str, int | str]) -> None:
-    one = IdempotentRequest.of("key", {"customerId": 1, "orderTotalCents": 400})
-    other = IdempotentRequest.of("key", request_)
+def test_every_field_of_the_request_is_part_of_the_fingerprint() -> None:
+    requests: list[dict[str, Any]] = [
+        REQUEST,
+        {**REQUEST, "customerId": 2},
+        {**REQUEST, "orderTotal": {"amount": 5}},
+        {**REQUEST, "added": None},
+        {"customerId": 1},
+    ]
 
-    assert one.fingerprint != other.fingerprint
-
-
-def test_repeating_a_request_leads_to_what_it_created() -> None:
-    request = IdempotentRequest.of("key", {"customerId": 1})
-
-    meaning = request.used_before(request.fingerprint, aggregate_id=7)
-
-    assert isinstance(meaning, RequestAlreadyHandledError)
-    assert meaning.aggregate_id == 7
+    assert len({IdempotentRequest.of("key", "me", r).fingerprint for r in requests}) == 5
 
 
-def test_a_key_is_not_good_for_a_second_request() -> None:
-    first = IdempotentRequest.of("key", {"customerId": 1})
-    second = IdempotentRequest.of("key", {"customerId": 2})
+@given(*[st.text(max_size=10)] * 4)
+def test_two_callers_or_two_keys_never_share_a_key(
+    key: str, caller: str, other_key: str, other_caller: str
+) -> None:
+    one = IdempotentRequest.of(key, caller, REQUEST)
+    other = IdempotentRequest.of(other_key, other_caller, REQUEST)
 
-    meaning = second.used_before(first.fingerprint, aggregate_id=7)
-
-    assert isinstance(meaning, IdempotencyKeyReusedError)
-
-
-def test_a_key_may_be_used_anew_after_a_day() -> None:
-    request = IdempotentRequest("key", "fingerprint", made_at=1_000_000)
-
-    assert request.expires_at == 1_000_000 + 24 * 60 * 60
+    assert (one.key == other.key) is ((key, caller) == (other_key, other_caller))
 
 
-@given(keys)
-def test_the_number_of_a_key_is_no_aggregates_id_and_fits_dynamodb(key: str) -> None:
-    number = IdempotentRequest.of(key, {}).item_number
+def test_hashes_are_whole_sha_256() -> None:
+    request = IdempotentRequest.of("key", "me", {"a": 1})
 
-    assert number < 0
-    assert len(str(-number)) <= 38
+    assert request.key == hashlib.sha256(b'["me", "key"]').hexdigest()
+    assert request.fingerprint == hashlib.sha256(b'{"a": 1}').hexdigest()
 
 
-@given(keys, keys)
-def test_different_keys_have_different_numbers(one: str, other: str) -> None:
-    numbers = {IdempotentRequest.of(key, {}).item_number for key in (one, other)}
+def test_key_expires_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.9)
 
-    assert len(numbers) == len({one, other})
+    request = IdempotentRequest.of("key", "me", {})
+
+    assert (request.made_at, request.expires_at) == (1_000_000, 1_086_400)
