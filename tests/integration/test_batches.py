@@ -441,23 +441,6 @@ def test_after_an_unexpected_error_messages_are_handled_alone_and_only_the_faili
     assert (summary["message"], summary["failed"]) == ("batch handled", 1)
 
 
-def test_failed_message_reports_each_of_its_deliveries(aws_calls: AwsCalls) -> None:
-    refuse_transactions(aws_calls, times=5, code="ValidationError")
-    event = created(10)
-
-    assert deliver(event, event) == ["message-1", "message-2"]
-
-
-def test_message_with_less_than_five_seconds_left_is_reported_untried(
-    dynamodb: DynamoDBClient, aws_calls: AwsCalls, log_lines: LogLines
-) -> None:
-    assert deliver(created(10), created(11), remaining_ms=4_999) == ["message-1", "message-2"]
-
-    assert aws_calls.operations == []
-    assert [line["message"] for line in log_lines()[:2]] == ["no time left for the event"] * 2
-    assert deliver(created(10), remaining_ms=6_000) == []
-
-
 # Races
 
 

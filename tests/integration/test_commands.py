@@ -169,6 +169,7 @@ def test_pages_hold_every_aggregate_exactly_once(service: Service) -> None:
         pages = service.list_all(limit)
         assert sorted(a.id for page in pages for a in page) == sorted(created), limit
         assert max(map(len, pages)) <= limit
+    assert [len(page) for page in service.list_all(5)] == [4, 5, 4, 0], "shorter than the limit"
 
 
 def test_list_of_no_aggregates_is_empty(service: Service) -> None:

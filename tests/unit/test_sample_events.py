@@ -23,7 +23,7 @@ INVALID = "customers_subscriber_partial_failure"
 
 
 def samples_of_events() -> list[dict[str, Any]]:
-    """All messages and stream records as `source`, `detail-type` and `detail`."""
+    """Return all messages and stream records as `source`, `detail-type` and `detail`."""
     found = [message for name in BATCHES if "relay" not in name for message in messages(load(name))]
     for record in load("outbox_relay_batch")["Records"]:
         image = record["dynamodb"]["NewImage"]
