@@ -374,11 +374,14 @@ def test_customer_in_permanent_conflict_does_not_fail_the_others(
         return call()
 
     aws_calls.answer("TransactWriteItems", *[refuse_jane] * 100)
-    jane, john, mary = created(10), created(11, JOHN), created(12, MARY)
+    others = [created(11, JOHN), created(12, MARY), created(13, MARY)]
 
-    assert deliver(john, jane, mary) == ["message-2"]
+    assert deliver(created(10), *others) == ["message-1"]
 
-    assert answers(dynamodb).keys() == {john.metadata.event_id, mary.metadata.event_id}
+    assert answers(dynamodb).keys() == {e.metadata.event_id for e in others}
+    sizes = [len(r["TransactItems"]) for r in aws_calls.requests("TransactWriteItems")]
+    assert sizes.count(3) == 2 * 20 + 2, "Jane's retries, and John"
+    assert sizes.count(5) == 1, "Mary's two orders, after Jane has failed"
 
 
 def test_command_in_conflict_is_retried_at_most_twenty_times_and_for_four_seconds(

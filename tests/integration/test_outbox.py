@@ -221,6 +221,20 @@ def test_unprocessed_keys_are_read_again_and_after_five_attempts_are_a_conflict(
         Database().get_all("Orders", keys)
 
 
+def test_outbox_has_the_trace_header_of_a_sampled_invocation_and_of_no_other(
+    orders: OrderRepository, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampled = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    ids = [create(orders)]
+    for header, disabled in ((sampled[:-1] + "0", ""), (sampled, "true"), (sampled, "")):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
+        monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", disabled)
+        ids.append(create(orders))
+
+    stored = {i["aggregateId"]["S"]: i.get("traceHeader") for i in items(dynamodb, "OrdersOutbox")}
+    assert [stored[str(order_id)] for order_id in ids] == [None, None, None, {"S": sampled}]
+
+
 def test_time_outs_of_dynamodb_are_seconds(dynamodb: DynamoDBClient) -> None:
     config: Any = Database()._connection.client.meta.config
 
