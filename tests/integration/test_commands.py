@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +41,7 @@ class Service:
     _create: Callable[..., Created]
 
     def create(self, cents: int = 500, request: IdempotentRequest | None = None) -> Created:
-        return self._create(self.repository, Money(cents), request)
+        return self._create(Money(cents), request=request)
 
     def list_all(self, limit: int) -> list[list[Any]]:
         """Return all pages."""
@@ -57,20 +58,10 @@ def service(
     request: pytest.FixtureRequest, customers: CustomerRepository, orders: OrderRepository
 ) -> Service:
     if request.param == "Customers":
-        return Service(
-            "Customers",
-            customers_service,
-            customers,
-            lambda r, amount, key: customers_service.create_customer(
-                r, "Jane Doe", amount, REQUEST, key
-            ),
-        )
-    return Service(
-        "Orders",
-        orders_service,
-        orders,
-        lambda r, amount, key: orders_service.create_order(r, 1, amount, REQUEST, key),
-    )
+        create = partial(customers_service.create_customer, customers, "Jane Doe", cause=REQUEST)
+        return Service("Customers", customers_service, customers, create)
+    create = partial(orders_service.create_order, orders, 1, cause=REQUEST)
+    return Service("Orders", orders_service, orders, create)
 
 
 def idempotent(key: str = "a key", cents: int = 500, caller: str = "me") -> IdempotentRequest:
