@@ -23,7 +23,7 @@ from functions.orders import api as orders_api
 from functions.orders import subscriber as orders_subscriber
 from functions.outbox_relay import handler as relay
 from messaging.relay import EventsNotPublishedError
-from order_history.connection import InvalidMongoDbUriError, connect
+from order_history.connection import InvalidMongoDbUriError, ViewConnection
 from order_history.queries import OrderHistoryQueries
 from order_history.view import OrderHistoryView
 from rest_api.authorization import TokenVerifier
@@ -93,14 +93,14 @@ def a_view(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def use_view(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection.subscriber, "_handler", view)
-    monkeypatch.setattr(order_history_api, "view", OrderHistoryQueries(view._database))
+    monkeypatch.setattr(order_history_api, "view", OrderHistoryQueries(view.connection))
     monkeypatch.setattr(health, "view", lambda: view)
 
 
 @pytest.fixture
 def no_databases(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tables do not exist, and the view's database does not answer."""
-    nowhere = connect(f"mongodb://markeduser:{PASSWORD}@127.0.0.1:1/nowhere")
+    nowhere = ViewConnection(f"mongodb://markeduser:{PASSWORD}@127.0.0.1:1/nowhere")
     use_view(OrderHistoryView(nowhere), monkeypatch)
     for table in TABLES:
         dynamodb.delete_table(TableName=table)
@@ -180,10 +180,12 @@ def test_failed_transaction_whose_error_carries_the_stored_item(
 @pytest.mark.usefixtures("dynamodb", "output")
 def test_invalid_token_and_unreachable_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
     verifier = TokenVerifier("http://127.0.0.1:1", "audience")
-    monkeypatch.setattr(customers_api.api, "_verifier", verifier)
+    monkeypatch.setattr(customers_api.api, "verifier", verifier)
 
     assert call("customers_api_list", headers={"Authorization": TOKEN}) == 401
-    assert call("customers_api_list") == 500
+    assert call("customers_api_list") == 401
+    with_key_id = f"Bearer eyJhbGciOiJSUzI1NiJ9.{TOKEN.partition('.')[2]}"
+    assert call("customers_api_list", headers={"Authorization": with_key_id}) == 500
 
 
 # Messages
@@ -271,7 +273,7 @@ def test_unreachable_bus(output: io.StringIO, monkeypatch: pytest.MonkeyPatch) -
 def test_invalid_uri_is_not_quoted() -> None:
     for password in (f"x/{PASSWORD}", f"x:{PASSWORD}", f"x%{PASSWORD}", f"x@{PASSWORD}/y"):
         with pytest.raises(InvalidMongoDbUriError) as raised:
-            connect(f"mongodb://somebody:{password}@host/order_history")
+            ViewConnection(f"mongodb://somebody:{password}@host/order_history")
 
         assert PASSWORD not in str(raised.value)
         assert raised.value.__cause__ is None

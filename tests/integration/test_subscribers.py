@@ -21,7 +21,7 @@ from functions.order_history import projection
 from functions.orders import subscriber as orders_subscriber
 from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope
-from order_history.connection import connect
+from order_history.connection import ViewConnection
 from order_history.view import OrderHistoryView
 from orders import service as orders_service
 from orders.events import OrderState, RejectionReason
@@ -287,9 +287,9 @@ def test_message_that_the_dead_letter_queue_does_not_take_is_redelivered() -> No
 def test_every_message_is_redelivered_while_a_database_is_missing(
     dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
-    database = connect("mongodb://127.0.0.1:1/nowhere")
-    database.client.close()
-    monkeypatch.setattr(projection.subscriber, "_handler", OrderHistoryView(database))
+    nowhere = ViewConnection("mongodb://127.0.0.1:1/nowhere")
+    nowhere.database.client.close()
+    monkeypatch.setattr(projection.subscriber, "_handler", OrderHistoryView(nowhere))
     for table in TABLES:
         dynamodb.delete_table(TableName=table)
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from order_history.connection import connect
+from order_history.connection import ViewConnection
 
 
 def test_mongodb_client_fails_within_seconds_and_does_not_retry_writes() -> None:
     """A message has five seconds, and DocumentDB has no retryable writes."""
-    with connect("mongodb://127.0.0.1:1/nowhere").client as client:
+    with ViewConnection("mongodb://127.0.0.1:1/nowhere").database.client as client:
         options = client.options
 
         assert options.server_selection_timeout == 3

@@ -18,7 +18,8 @@ def test_fingerprint_is_the_same_for_equal_requests_however_they_were_spelled() 
 
     one, other = (IdempotentRequest.of("key", "me", r) for r in (REQUEST, spelled_otherwise))
 
-    assert one.fingerprint == other.fingerprint
+    assert (one.key, one.fingerprint) == (other.key, other.fingerprint)
+    assert len(one.key) == len(one.fingerprint) == 64
 
 
 def test_every_field_of_the_request_is_part_of_the_fingerprint() -> None:
