@@ -20,7 +20,9 @@ from pynamodb.models import Model
 from messaging.retry import WriteConflictError
 
 CONNECT_TIMEOUT_SECONDS = 1
-READ_TIMEOUT_SECONDS = 3
+READ_TIMEOUT_SECONDS = 2
+MAX_RETRIES = 1
+"""Retries of one request: a stale connection is replaced. A silent DynamoDB fails a call after 4 seconds."""
 MAX_TRANSACTION_ITEMS = 100
 """Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 MAX_READ_ATTEMPTS = 5
@@ -93,6 +95,7 @@ class Database:
         self._connection = Connection(
             connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             read_timeout_seconds=READ_TIMEOUT_SECONDS,
+            max_retry_attempts=MAX_RETRIES,
         )
 
     def get(self, table: str, key: Item) -> Item | None:
