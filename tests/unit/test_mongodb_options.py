@@ -10,6 +10,6 @@ def test_mongodb_client_fails_within_seconds_and_does_not_retry_writes() -> None
 
         assert options.server_selection_timeout == 3
         assert options.pool_options.connect_timeout == 2
-        assert options.pool_options.socket_timeout == 5
+        assert options.pool_options.socket_timeout == 4
         assert options.retry_writes is False
         assert options.pool_options.max_idle_time_seconds == 60
