@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 
 export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
+# SAM CLI expands the template's Fn::ForEach only if it is told to.
+export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run up down url logs reset deploy-local demo dlq redrive trace stuck resume rebuild-history

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from infra.local.loops import expand_loops
 from infra.local.processes import run_to_end
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -67,8 +68,8 @@ class Build:
         return {"PythonRuntime": self.runtime, "Architecture": ARCHITECTURE}
 
     def template(self) -> Template:
-        """The built template."""
-        template: Template = yaml.safe_load(self.template_file.read_text())
+        """The built template, its loops expanded."""
+        template: Template = expand_loops(yaml.safe_load(self.template_file.read_text()))
         return template
 
     def nested_templates(self) -> dict[str, bytes]:
@@ -110,6 +111,7 @@ class Build:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS": "1",
             "__SAM_CLI_APP_DIR": str(self.root),
             # What the Makefiles of layers/ and functions/ take.
             "LAMBDA_PYTHON_RUNTIME": self.runtime,

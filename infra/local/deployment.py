@@ -78,16 +78,16 @@ class Deployment:
         Does what `sam deploy` does, which takes four seconds longer.
         Raises: EmbeddedError with CloudFormation's reasons.
         """
-        template = self._upload_artifacts()
+        template_url = self._upload_artifacts()
         api_id = self.stack.outputs().get("RestApiId", STACK_NAME)
         try:
-            self._deploy_template(template, api_id)
+            self._deploy_template(template_url, api_id)
         except EmbeddedError as error:
             if "AWS::ApiGateway::RestApi" not in str(error):
                 raise
             # MiniStack replaces an API whose definition has changed, and refuses the new one the id
             # which the old one still has.
-            self._deploy_template(template, _next_id(api_id))
+            self._deploy_template(template_url, _next_id(api_id))
         return self.base_url()
 
     def warm_up(self) -> None:
@@ -118,7 +118,7 @@ class Deployment:
         return Build(RUNTIME, HOST, self.project)
 
     def _upload_artifacts(self) -> str:
-        """The built template, in which code is in the emulator's S3, and parameters are what is given to them."""
+        """URL of the built template, in which code is in the emulator's S3, and parameters are what is given to them."""
         s3 = aws_session().client("s3", endpoint_url=self.endpoint_url, config=CLIENT_CONFIG)
         s3.create_bucket(Bucket=ARTIFACTS_BUCKET)
         built = self._build.artifacts
@@ -139,10 +139,14 @@ class Deployment:
             s3.put_object(Bucket=ARTIFACTS_BUCKET, Key=key, Body=nested)
             url = f"{self.endpoint_url}/{ARTIFACTS_BUCKET}/{key}"
             template["Resources"][name]["Properties"]["TemplateURL"] = url
-        return json.dumps(template)
+        s3.put_object(
+            Bucket=ARTIFACTS_BUCKET, Key="template.json", Body=json.dumps(template).encode()
+        )
+        return f"{self.endpoint_url}/{ARTIFACTS_BUCKET}/template.json"
 
-    def _deploy_template(self, template: str, api_id: str) -> None:
+    def _deploy_template(self, template_url: str, api_id: str) -> None:
         parameters = {
+            "Posture": "development",
             "PythonRuntime": RUNTIME,
             "Architecture": ARCHITECTURE,
             "MongoDbUri": self.mongodb_uri,
@@ -157,7 +161,7 @@ class Deployment:
         try:
             deploy(
                 StackName=STACK_NAME,
-                TemplateBody=template,
+                TemplateURL=template_url,  # longer than the 51,200 bytes that TemplateBody may have
                 Parameters=[
                     {"ParameterKey": name, "ParameterValue": value}
                     for name, value in parameters.items()

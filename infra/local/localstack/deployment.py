@@ -29,6 +29,9 @@ LAYER = "AWS::Serverless::LayerVersion"
 DEPLOY_TIMEOUT_SECONDS = 900.0
 
 COMPLETE = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+# SAM's transform needs the values of Fn::FindInMap in these, and LocalStack does not resolve them before. It would
+# ignore gateway responses, and cannot update an alias.
+NOT_UNDERSTOOD = ("AutoPublishAlias", "DeploymentPreference", "GatewayResponses")
 # LocalStack says that it updated these, and leaves them as they were.
 NEVER_UPDATED = frozenset(
     {
@@ -101,10 +104,12 @@ class LocalStackDeployment:
         return [] if status is None else never_made(changes)
 
     def _upload_artifacts(self) -> str:
-        """The built template, in which code is in LocalStack's S3, and not in a directory."""
+        """URL of the built template, in which code is in LocalStack's S3, and not in a directory."""
         template = self.build.template()
         for name, resource in template["Resources"].items():
             properties = resource["Properties"]
+            for name_of_property in NOT_UNDERSTOOD:
+                properties.pop(name_of_property, None)
             if resource["Type"] == FUNCTION:
                 properties["CodeUri"] = self._upload(function_archive(self.build, template, name))
             elif resource["Type"] == LAYER:
@@ -113,7 +118,8 @@ class LocalStackDeployment:
             bucket_and_key = self._upload(nested).removeprefix("s3://")
             url = f"{self.endpoint_url}/{bucket_and_key}"
             template["Resources"][name]["Properties"]["TemplateURL"] = url
-        return json.dumps(template)
+        bucket_and_key = self._upload(json.dumps(template).encode()).removeprefix("s3://")
+        return f"{self.endpoint_url}/{bucket_and_key}"
 
     def _upload(self, archive: bytes) -> str:
         s3: S3Client = aws_session().client(
@@ -124,11 +130,14 @@ class LocalStackDeployment:
         s3.put_object(Bucket=ARTIFACTS_BUCKET, Key=key, Body=archive)
         return f"s3://{ARTIFACTS_BUCKET}/{key}"
 
-    def _create_change_set(self, template: str, *, is_new: bool) -> DescribeChangeSetOutputTypeDef:
+    def _create_change_set(
+        self, template_url: str, *, is_new: bool
+    ) -> DescribeChangeSetOutputTypeDef:
         """The change set, once LocalStack has worked it out."""
         # AwsEndpointUrl stays empty: LocalStack tells its functions where it is.
         parameters = {
             **self.build.parameters,
+            "Posture": "development",
             "MongoDbUri": self.mongodb_uri,
             "LogLevel": self.log_level,
             "AllowPublicApi": "yes",  # what is public here is open to this machine
@@ -139,7 +148,7 @@ class LocalStackDeployment:
                 StackName=STACK_NAME,
                 ChangeSetName=f"deployment-{time.time_ns()}",
                 ChangeSetType="CREATE" if is_new else "UPDATE",
-                TemplateBody=template,
+                TemplateURL=template_url,  # longer than the 51,200 bytes that TemplateBody may have
                 Parameters=[
                     {"ParameterKey": name, "ParameterValue": value}
                     for name, value in parameters.items()
@@ -185,8 +194,12 @@ def function_archive(build: Build, template: Mapping[str, Any], function: str) -
     """
     everywhere = template.get("Globals", {}).get("Function", {}).get("Layers", [])
     own = template["Resources"][function]["Properties"].get("Layers", [])
-    layers = [build.artifacts / layer["Ref"] / "python" for layer in [*everywhere, *own]]
-    return zipped(*layers, build.artifacts / function)
+    # A conditional layer ({"Fn::If": ...}) is left out: its condition does not hold here.
+    layers = [
+        build.artifacts / layer["Ref"] / "python" for layer in [*everywhere, *own] if "Ref" in layer
+    ]
+    code = template["Resources"][function]["Properties"]["CodeUri"]
+    return zipped(*layers, build.artifacts / code)
 
 
 def logs_directory(project: Path) -> Path:
