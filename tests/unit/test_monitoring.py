@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from infra.local.loops import LOOP, expand_loops
 from orders.events import RejectionReason
 from telemetry.metrics import NAMESPACE, Metric
-from tests.template import DEVELOPMENT, PRODUCTION, ROOT, cfn_yaml
+from tests.template import DEVELOPMENT, PRODUCTION, ROOT, load_template
 
 SYSTEM = "customers-and-orders"
 
@@ -45,26 +44,22 @@ LISTS = {
     for name, value in NESTED["Parameters"].items()
     if isinstance(value, dict) and "Fn::Sub" in value
 }
-
-
-def template() -> dict[str, Any]:
-    """The nested template with the lists that the stack gives to it. A logical id keeps its dashes."""
-    parsed = cfn_yaml.loads((ROOT / "infra/monitoring.yaml").read_text().replace("&{", "${"))
-    for name, loop in parsed["Resources"].items():
-        if name.startswith(LOOP):
-            loop[1] = LISTS[loop[1]["Ref"]]
-    expanded: dict[str, Any] = expand_loops(parsed)
-    return expanded
-
-
-TEMPLATE = template()
+TEMPLATE = load_template("infra/monitoring.yaml")
 RESOURCES = TEMPLATE["Resources"]
-ALARMS = [r["Properties"] for r in RESOURCES.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+ALARMS = list(PRODUCTION.resources("AWS::CloudWatch::Alarm").values())
+ALARMS += [r["Properties"] for r in RESOURCES.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
 
 
 def text(value: Any) -> str:
-    value = value.get("Fn::Sub", SYSTEM) if isinstance(value, dict) else value
-    return str(value).replace("${System}", SYSTEM)
+    """The value where the stack is called SYSTEM."""
+    match value:
+        case {"Fn::Sub": template}:
+            return re.sub(r"\$\{(AWS::StackName|System)}", SYSTEM, template)
+        case {"Fn::GetAtt": [name, attribute]}:
+            return PHYSICAL[f"{name}.{attribute}"]
+        case {"Ref": name}:
+            return PHYSICAL.get(name, SYSTEM)
+    return str(value)
 
 
 def of_alarms() -> Iterator[Measured]:
@@ -80,7 +75,7 @@ def of_dashboard() -> Iterator[Measured]:
     for variable, join in joined.items():
         between, collection = join["Fn::Join"]
         body = body.replace(f"${{{variable}}}", between.join(LISTS[collection["Ref"]]))
-    for widget in json.loads(text(body))["widgets"]:
+    for widget in json.loads(text({"Fn::Sub": body}))["widgets"]:
         for namespace, metric, *rest in widget["properties"]["metrics"]:
             parts = [part for part in rest if isinstance(part, str)]
             yield namespace, metric, dict(zip(parts[::2], parts[1::2], strict=True))

@@ -248,7 +248,7 @@ def test_code_is_deployed_gradually_only_where_it_is_asked_for(stack: Stack) -> 
     for resource in stack.transformed.values():
         if resource["Type"] == "AWS::CodeDeploy::DeploymentGroup":
             (alarm,) = resource["Properties"]["AlarmConfiguration"]["Alarms"]
-            assert re.fullmatch(r"\$\{AWS::StackName}-[a-z-]+-errors", alarm["Name"]["Fn::Sub"])
+            assert target(alarm["Name"]).removesuffix("Errors") + "Function" in FUNCTIONS
 
 
 def test_no_concurrency_is_reserved_unless_asked_for() -> None:
