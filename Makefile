@@ -15,7 +15,7 @@ export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run up down url logs reset deploy-local demo dlq redrive trace stuck resume rebuild-history
-.PHONY: test check format audit screenshots chaos openapi fuzz docs bench bench-rebuild costs load-test lock clean
+.PHONY: test check checkov format audit screenshots chaos openapi fuzz docs bench bench-rebuild costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -118,8 +118,18 @@ check: install ## Check format, lint (and security), types, imports and the temp
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	PYTHONPATH=layers/common $(BIN)/lint-imports
-	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml infra/monitoring.yaml tests/benchmarks/bare/template.yaml tests/benchmarks/peers/*/template.yaml
+	$(BIN)/cfn-lint template.yaml infra/*.yaml tests/benchmarks/bare/template.yaml tests/benchmarks/peers/*/template.yaml
 	$(BIN)/sam validate --lint --region us-east-1
+	@$(MAKE) --no-print-directory checkov
+
+# In an environment of its own: its pinned packages clash with ours.
+.venv-checkov/installed: infra/checkov/requirements.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-checkov
+	$(BIN)/uv pip install --quiet --system-certs --require-hashes --python .venv-checkov/bin/python -r $<
+	touch $@
+
+checkov: install .venv-checkov/installed ## Check the transformed templates against checkov's policies
+	PYTHONPATH=layers/common $(BIN)/python -W ignore -m tests.checkov .venv-checkov/bin/checkov
 
 # Asks the package index for each package's known vulnerabilities; a mirror that cannot tell is an error, not a pass.
 audit: install ## Look for known vulnerabilities of the locked packages
@@ -164,6 +174,7 @@ lock: install ## Resolve the requirements files again; UPGRADE=1 takes the newes
 	$(compile) --constraint requirements-dev.txt $(in_lambda:%=--no-emit-package %) \
 		layers/dependencies/requirements.in --output-file layers/dependencies/requirements.txt
 	$(compile) $(if $(UPGRADE),--upgrade) infra/local/requirements.in --output-file infra/local/requirements.txt
+	$(compile) $(if $(UPGRADE),--upgrade) infra/checkov/requirements.in --output-file infra/checkov/requirements.txt
 
 clean: ## Stop what runs; remove environments, builds and caches
 	@for instance in $(wildcard .embedded/*/instance.json); do \

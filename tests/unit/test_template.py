@@ -165,6 +165,7 @@ def test_a_function_is_named_as_it_logs_and_its_log_expires(stack: Stack) -> Non
         assert int(log_group["RetentionInDays"]) > 0
         assert ("Events" in properties) == (function != "OrderHistoryRebuildFunction")
         assert callable(handler_of(function).lambda_handler)
+        assert len(f"-{name}") + 39 <= 64, "docs/deploy.md: the longest stack name"
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
