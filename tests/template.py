@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
-from samcli.cli.types import CfnParameterOverridesType
+from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-untyped]
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 
 from infra.local.loops import expand_loops

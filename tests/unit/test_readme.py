@@ -11,7 +11,7 @@ from messaging.domain_event import DomainEvent
 from orders import events as order_events
 from tests.chaos.__main__ import EMULATOR_ENDED
 from tests.chaos.scenarios import SCENARIOS
-from tests.template import ROOT, resources
+from tests.template import ROOT, resources, sources
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -55,10 +55,9 @@ def test_every_file_named_exists() -> None:
 
 def test_every_route_is_in_the_table_of_the_api() -> None:
     for properties in resources("AWS::Serverless::Function").values():
-        for event in properties.get("Events", {}).values():
-            if event["Type"] == "Api":
-                route = f"{event['Properties']['Method'].upper()} {event['Properties']['Path']}"
-                assert f"| `{route}" in README, route
+        for event in sources(properties, "Api"):
+            route = f"{event['Method'].upper()} {event['Path']}"
+            assert f"| `{route}" in README, route
 
 
 def test_each_service_publishes_what_its_column_says() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
+from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
 from infra.local.loops import LOOP
 from messaging.subscriber import Subscriber
@@ -22,7 +23,6 @@ from tests.template import (
     STACKS,
     Properties,
     Stack,
-    cfn_yaml,
     is_open,
     load_template,
     section,
@@ -404,7 +404,7 @@ def test_an_outage_does_not_dead_letter_messages(stack: Stack) -> None:
 
 
 def test_a_queue_takes_events_from_its_own_rule_only(stack: Stack) -> None:
-    allowed = {}
+    allowed: dict[str, Any] = {}
     for policy in stack.resources("AWS::SQS::QueuePolicy").values():
         for statement in policy["PolicyDocument"]["Statement"]:
             named = [target(resource) for resource in as_list(statement["Resource"])]
@@ -415,7 +415,7 @@ def test_a_queue_takes_events_from_its_own_rule_only(stack: Stack) -> None:
                     "sqs:SendMessage",
                 )
                 allowed |= dict.fromkeys(named, statement["Condition"])
-    expected = {}
+    expected: dict[str, Any] = {}
     for rule, properties in stack.resources("AWS::Events::Rule").items():
         (queue,) = properties["Targets"]
         only_the_rule = {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule, "Arn"]}}}

@@ -198,7 +198,7 @@ def function_archive(build: Build, template: Mapping[str, Any], function: str) -
     layers = [
         build.artifacts / layer["Ref"] / "python" for layer in [*everywhere, *own] if "Ref" in layer
     ]
-    code = template["Resources"][function]["Properties"]["CodeUri"]
+    code = template["Resources"][function]["Properties"].get("CodeUri", function)
     return zipped(*layers, build.artifacts / code)
 
 
