@@ -14,6 +14,8 @@ python = $(bin)/python
 
 export EMULATORS_VENV TARGET
 export SAM_CLI_TELEMETRY = 0
+# SAM CLI expands the template's Fn::ForEach only if it is told to.
+export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS = 1
 # Settings of the user's environment that would lead Python, pip or uv out of the locked environments.
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR VIRTUAL_ENV CONDA_PREFIX
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV PIP_PYTHON PIP_DRY_RUN PIP_REQUIREMENT PIP_CONSTRAINT
@@ -131,7 +133,13 @@ check: install ## Check format, lint (with security rules), types, imports and t
 	run env PYTHONPATH=layers/common $(python) $(bin)/lint-imports; \
 	run $(python) $(bin)/cfn-lint template.yaml infra/*.yaml tests/benchmarks/bare/template.yaml tests/benchmarks/peers/*/template.yaml; \
 	run $(python) -m samcli validate --lint --region us-east-1; \
+	run $(MAKE) --no-print-directory checkov; \
 	exit $$status
+
+# In an environment of its own: its pinned packages conflict with the others.
+checkov: install ## Check the transformed templates against checkov's policies
+	@"$(PYTHON)" infra/local/install.py "$(VENV)" requirements-dev.txt .venv-checkov infra/checkov/requirements.txt
+	@PYTHONPATH=layers/common $(python) -W ignore -m tests.checkov .venv-checkov/bin/checkov
 
 format: install ## Format the code and apply safe fixes
 	$(bin)/ruff format
@@ -184,6 +192,7 @@ lock: install ## Compile the requirements files from pyproject.toml; UPGRADE=1 t
 	$(layer) --group functions --output-file layers/dependencies/requirements.txt
 	$(layer) --group jwt --output-file layers/jwt/requirements.txt
 	$(compile) --group emulators --output-file infra/local/requirements.txt
+	$(compile) infra/checkov/requirements.in --output-file infra/checkov/requirements.txt
 	$(compile) --group localstack --output-file infra/local/requirements-localstack.txt
 
 clean: ## Stop local stacks; remove environments, builds and caches

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import re
+import tomllib
 from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
+from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-untyped]
+from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
+
+from infra.local.loops import expand_loops
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,35 +24,53 @@ _NO_VALUE = object()
 
 
 @cache
-def load_template() -> dict[str, Any]:
-    """The template, its short-form functions spelled out: `{"Fn::GetAtt": ["Customers", "Arn"]}`."""
-    template: dict[str, Any] = cfn_yaml.load(str(ROOT / "template.yaml"))
+def load_template(path: str = "template.yaml") -> dict[str, Any]:
+    """The template with its loops expanded and short-form functions spelled out: `{"Fn::GetAtt": ["Customers", "Arn"]}`."""
+    template: dict[str, Any] = expand_loops(cfn_yaml.load(str(ROOT / path)))
     return template
 
 
 class Stack:
-    """What the template makes of these parameters: its conditions decided, its parameters filled in."""
+    """The template with parameters: its conditions decided, its values filled in."""
 
-    def __init__(self, **parameters: str | list[str]) -> None:
-        defaults = {n: p.get("Default") for n, p in load_template()["Parameters"].items()}
-        self._parameters = {**defaults, **parameters}
+    def __init__(self, **parameters: str) -> None:
+        declared = load_template()["Parameters"]
+        assert parameters.keys() <= declared.keys(), parameters.keys() - declared.keys()
+        self.parameters = {n: p.get("Default") for n, p in declared.items()} | parameters
         self._intrinsic_functions: dict[str, Callable[[Any], Any]] = {
             "Ref": self._ref,
+            "Condition": self._holds,
             "Fn::If": lambda choice: self._resolve(choice[1 if self._holds(choice[0]) else 2]),
-            "Fn::Equals": lambda sides: self._resolve(sides[0]) == self._resolve(sides[1]),
+            "Fn::Equals": lambda sides: (
+                str(self._resolve(sides[0])) == str(self._resolve(sides[1]))
+            ),
             "Fn::Not": lambda condition: not self._resolve(condition[0]),
             "Fn::And": lambda conditions: all(self._resolve(conditions)),
             "Fn::Or": lambda conditions: any(self._resolve(conditions)),
             "Fn::Join": lambda join: join[0].join(self._resolve(join[1])),
+            "Fn::Split": lambda split: self._resolve(split[1]).split(split[0]),
+            "Fn::Sub": self._sub,
             "Fn::FindInMap": self._find_in_map,
         }
+
+    def with_parameters(self, **parameters: str) -> Stack:
+        """The same stack with some parameters changed."""
+        given = {name: value for name, value in self.parameters.items() if value is not None}
+        return Stack(**{**given, **parameters})
 
     def resources(self, resource_type: str) -> dict[str, Properties]:
         """The properties of each resource of the type, by logical id."""
         return {
-            name: self._resolve(resource["Properties"])
+            n: r["Properties"] for n, r in self.all_resources.items() if r["Type"] == resource_type
+        }
+
+    @cached_property
+    def all_resources(self) -> dict[str, Any]:
+        """Each resource whose condition holds, resolved."""
+        return {
+            name: self._resolve({k: v for k, v in resource.items() if k != "Condition"})
             for name, resource in load_template()["Resources"].items()
-            if resource["Type"] == resource_type and self._has(resource)
+            if "Condition" not in resource or self._holds(resource["Condition"])
         }
 
     @cached_property
@@ -53,17 +78,69 @@ class Stack:
         """The properties of each function, with what `Globals` gives to all; the environment's variables are one's own."""
         defaults = self._resolve(load_template()["Globals"]["Function"])
         own = self.resources("AWS::Serverless::Function")
-        return {name: {**defaults, **properties} for name, properties in own.items()}
+        return {
+            name: {
+                **defaults,
+                **properties,
+                "Layers": defaults["Layers"] + properties.get("Layers", []),
+                "LoggingConfig": defaults["LoggingConfig"] | properties["LoggingConfig"],
+            }
+            for name, properties in own.items()
+        }
 
-    def _has(self, resource: dict[str, Any]) -> bool:
-        return "Condition" not in resource or self._holds(resource["Condition"])
+    @property
+    def common_variables(self) -> set[str]:
+        """The environment variables that every function has."""
+        return set(
+            self._resolve(load_template()["Globals"]["Function"]["Environment"]["Variables"])
+        )
+
+    @cached_property
+    def transformed(self) -> dict[str, Any]:
+        """The resources that SAM makes of this stack."""
+        template = {
+            "Transform": "AWS::Serverless-2016-10-31",
+            "Globals": self._resolve(load_template()["Globals"]),
+            "Resources": copy.deepcopy(self.all_resources),
+        }
+        for resource in template["Resources"].values():
+            for code in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
+                resource["Properties"][code] = "s3://bucket/key"
+        with mock.patch.dict("os.environ", AWS_DEFAULT_REGION="eu-central-1"):
+            result: dict[str, Any] = transform(template, {}, mock.Mock(load=dict))
+        return result["Resources"]  # type: ignore[no-any-return]
+
+    def refusals(self) -> list[str]:
+        """The rules that the parameters break, in CloudFormation's own check before it deploys anything."""
+        broken = []
+        for rule in load_template()["Rules"].values():
+            if self._resolve(rule.get("RuleCondition", True)):
+                assertions = [a for a in rule["Assertions"] if not self._resolve(a["Assert"])]
+                broken += [assertion["AssertDescription"] for assertion in assertions]
+        for name, parameter in load_template()["Parameters"].items():
+            value = self.parameters[name]
+            if value is None or value not in parameter.get("AllowedValues", [value]):
+                broken.append(f"{name} is {value}")
+            elif not re.fullmatch(parameter.get("AllowedPattern", ".*"), str(value)):
+                broken.append(f"{name} does not match its pattern")
+        return broken
 
     def _holds(self, condition: str) -> bool:
         return bool(self._resolve(load_template()["Conditions"][condition]))
 
     def _ref(self, name: str) -> Any:
         """A parameter's value; a reference to a resource stays one."""
-        return _NO_VALUE if name == "AWS::NoValue" else self._parameters.get(name, {"Ref": name})
+        if name == "AWS::NoValue":
+            return _NO_VALUE
+        value = self.parameters.get(name, {"Ref": name})
+        is_list = load_template()["Parameters"].get(name, {}).get("Type") == "CommaDelimitedList"
+        return value.split(",") if is_list else value
+
+    def _sub(self, argument: Any) -> dict[str, str]:
+        text, variables = argument if isinstance(argument, list) else (argument, {})
+        for name, value in self._resolve(variables).items():
+            text = text.replace(f"${{{name}}}", str(value))
+        return {"Fn::Sub": str(text)} if "${" in text else text
 
     def _find_in_map(self, path: list[Any]) -> Any:
         found = load_template()["Mappings"]
@@ -82,17 +159,32 @@ class Stack:
         return {key: inner for key, inner in resolved.items() if inner is not _NO_VALUE}
 
 
-DEVELOPMENT = Stack(MongoDbUri="mongodb://somewhere/order_history")
-PRODUCTION = Stack(
-    Posture="production",
-    MongoDbSecretName="mongodb-uri",
-    VpcSubnetIds=["subnet-1"],
-    VpcSecurityGroupIds=["sg-1"],
-)
+def section(environment: str) -> dict[str, str]:
+    """The parameters that a section of samconfig.toml deploys with, as SAM CLI reads them."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    overrides = config[environment]["deploy"]["parameters"]["parameter_overrides"]
+    return dict(CfnParameterOverridesType().convert(overrides, None, None))
+
+
+EMULATOR = {"MongoDbUri": "mongodb://127.0.0.1/view", "AwsEndpointUrl": "http://127.0.0.1:4566"}
+DEVELOPMENT = Stack(Posture="development", **EMULATOR)
+PRODUCTION = Stack(**{**section("prod"), "AlarmEmail": "on-call@example.com"})
+STACKS = {
+    "emulator": DEVELOPMENT,
+    "dev": Stack(**section("dev")),
+    "prod": PRODUCTION,
+    "prod in a VPC": PRODUCTION.with_parameters(
+        VpcSubnetIds="subnet-1", VpcSecurityGroupIds="sg-1"
+    ),
+    "prod with tokens": PRODUCTION.with_parameters(
+        ApiAuthorizer="NONE", JwtIssuer="https://issuer.example", AllowedOrigins="https://a.example"
+    ),
+}
+"""What is deployed: on emulators, by each section of samconfig.toml, and by its documented changes."""
 
 
 def resources(resource_type: str) -> dict[str, Properties]:
-    """The properties of each resource of the type, by logical id, where nobody asks for anything special."""
+    """The properties of each resource of the type, by logical id, as emulators deploy it."""
     return DEVELOPMENT.resources(resource_type)
 
 
@@ -106,17 +198,20 @@ def target(intrinsic: dict[str, Any]) -> str:
 
 
 def sources(function: Properties, event_type: str) -> list[Properties]:
-    """The properties of the function's event sources of the type."""
-    return [e["Properties"] for e in function.get("Events", {}).values() if e["Type"] == event_type]
+    """The properties of the function's event sources of the type, CORS preflight routes left out."""
+    found = [
+        e["Properties"] for e in function.get("Events", {}).values() if e["Type"] == event_type
+    ]
+    return [source for source in found if source.get("Method") != "options"]
 
 
 def is_open(route: Properties) -> bool:
-    """Whether API Gateway lets everybody in, whatever it asks elsewhere."""
+    """Whether API Gateway accepts requests to the route without credentials."""
     return bool(route.get("Auth") == {"Authorizer": "NONE"})
 
 
 def every_route() -> list[tuple[str, str]]:
-    """The method and the path of each of the API's routes that are not open to everybody, the path's parameters filled in."""
+    """The method and the path of each route that needs credentials, the path's parameters filled in."""
     return [
         (route["Method"].upper(), re.sub(r"\{\w+}", "1", route["Path"]))
         for function in resources("AWS::Serverless::Function").values()

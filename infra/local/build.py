@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from infra.local.loops import expand_loops
 from infra.local.processes import run_to_end
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -66,8 +67,8 @@ class Build:
         return {"PythonRuntime": self.runtime, "Architecture": ARCHITECTURE}
 
     def template(self) -> Template:
-        """Return the built template."""
-        template: Template = yaml.safe_load(self.template_file.read_text())
+        """Return the built template with its loops expanded."""
+        template: Template = expand_loops(yaml.safe_load(self.template_file.read_text()))
         return template
 
     def run(self, logs: Path) -> None:

@@ -36,6 +36,8 @@ API_ID_TAG = "ms-custom-id"
 COMPLETE = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 # LocalStack pulls the functions' image (0.5 GB) during the first deployment.
 DEPLOY_TIMEOUT_SECONDS = 900.0
+# LocalStack resolves no mapping before SAM's transform, which needs the values of these; it cannot update an alias.
+UNSUPPORTED_BY_LOCALSTACK = ("AutoPublishAlias", "DeploymentPreference", "GatewayResponses")
 # LocalStack reports updates of these resource types and does not make them.
 NEVER_UPDATED = frozenset(
     {
@@ -128,6 +130,8 @@ class Deployment:
                 raise EmbeddedError(f"template.yaml has no parameter {name}.")
             template["Parameters"][name]["Default"] = value
         for name, resource in template["Resources"].items():
+            if self.is_localstack:
+                _remove_unsupported(resource.get("Properties", {}))
             match resource:
                 case {"Type": "AWS::Serverless::Function", "Properties": properties}:
                     code = function_archive(artifacts, built, name, with_layers=self.is_localstack)
@@ -158,6 +162,7 @@ class Deployment:
         """Create the change set and wait for it. It has failed if there is no change."""
         parameters = {
             **self.build.parameters,
+            "Posture": "development",
             "MongoDbUri": self.mongodb_uri,
             # LocalStack sets it in its functions.
             "AwsEndpointUrl": "" if self.is_localstack else self.endpoint_url,
@@ -232,6 +237,11 @@ def function_archive(
         if resources.get(name, {}).get("Type") == LAYER
     ]
     return zipped(*layers, code, bytecode=False)
+
+
+def _remove_unsupported(properties: dict[str, Any]) -> None:
+    for name in UNSUPPORTED_BY_LOCALSTACK:
+        properties.pop(name, None)
 
 
 def _references(value: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The production parameters, deployed as far as the emulator carries them: the saga must not notice."""
+"""The production section of samconfig.toml on the emulator."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from infra.local.api_client import ApiClient
 from infra.local.deployed_stack import CLIENT_CONFIG, REGION, SignedByCaller, aws_session
 from infra.local.stack import EmbeddedStack
 from tests.e2e.test_saga import decided
-from tests.template import every_route
+from tests.template import every_route, section
 
 pytestmark = pytest.mark.skipif(
     "E2E_BASE_URL" in os.environ, reason="has a stack of its own, and not the one at E2E_BASE_URL"
 )
-PRODUCTION = {"Posture": "production", "LogRetentionDays": "90", "ApiAuthorizer": "AWS_IAM"}
+ON_AWS_ONLY = {"MongoDbSecretName"}
+PRODUCTION = {
+    **{name: value for name, value in section("prod").items() if name not in ON_AWS_ONLY},
+    "AlarmEmail": "on-call@example.com",
+    "DeletionProtection": "on",
+    "GradualDeployment": "off",  # the emulator has no CodeDeploy
+}
 FORGER = boto3.Session("AKIAIOSFODNN7EXAMPLE", "guessed", region_name=REGION)
 
 
@@ -52,7 +58,7 @@ def test_the_saga_runs_on_protected_tables_behind_an_api_that_asks_who_calls(
     assert open_to_all == [200, 200]
     assert unsigned == forged == [403] * len(every_route())
     assert (approved["orderState"], rejected["orderState"]) == ("APPROVED", "REJECTED")
-    assert len(tables) == 4
+    assert len(tables) == 6
     assert all(table["DeletionProtectionEnabled"] for table in tables)
     assert {alarm["AlarmName"] for alarm in alarms} >= {
         "customers-and-orders-orders-subscriber-dead-letters",
