@@ -13,7 +13,7 @@ export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install run up down url logs reset deploy-local demo dlq redrive trace stuck resume rebuild-history
-.PHONY: test check format audit screenshots chaos openapi fuzz docs bench bench-rebuild costs load-test lock clean
+.PHONY: test model simulate check format audit screenshots chaos openapi fuzz docs bench bench-rebuild costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
 help: ## List the targets
@@ -126,6 +126,12 @@ audit: install ## Look for known vulnerabilities of the locked packages
 
 chaos: install ## Inject faults while orders are made, and audit after each; SHORT=1: a third as many, ONLY=text
 	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
+
+model: install ## Explore every interleaving of small worlds and look for seeded bugs; STATES=20000 per world
+	@PYTHONPATH=layers/common $(BIN)/python -m tests.model model $(if $(STATES),--states $(STATES))
+
+simulate: install ## Simulate sagas with random faults; SAGAS=10000, SEED= replays a run
+	@PYTHONPATH=layers/common $(BIN)/python -m tests.model simulate $(if $(SEED),--seed $(SEED)) $(if $(SAGAS),--sagas $(SAGAS))
 
 fuzz: install ## Send requests made from docs/openapi.json; EXAMPLES=, SECONDS=, SEED=, URL=
 	@$(BIN)/python -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SECONDS),--seconds $(SECONDS)) \

@@ -1,4 +1,4 @@
-"""A MongoDB server for the tests, and a database of its own for each."""
+"""A MongoDB server for the tests, and a database of its own for each test."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from order_history.projection import OrderSnapshot
-from order_history.view import OrderHistoryView, connect
-from orders.events import OrderState
-from shared.money import Money
+from pymongo.database import Database
+
+from order_history.connection import Document, connect
+from order_history.projection import CUSTOMERS, NAMES, ORDERS
+from order_history.view import OrderHistoryView
 from tests.template import ROOT
 
 START_TIMEOUT_SECONDS = 30
-JANE = 1
-CREATED_AT = datetime(2026, 11, 4, 9, 30, tzinfo=UTC)
 
 
 @contextmanager
 def start(directory: Path) -> Iterator[str]:
-    """The URI of a server that keeps its data in the directory. It ends with the context, or with this process."""
+    """Start a server on the directory and return its URI. It ends with the context, or with this process."""
     environment = ROOT / os.environ.get("EMULATORS_VENV", ".venv-emulators")
     log = directory / "log"
     command = [
@@ -38,7 +36,7 @@ def start(directory: Path) -> Iterator[str]:
         *("--log-file", str(log)),
         *("--pid-file", str(directory / "pid")),
     ]
-    # The shell waits for the end of its input, which comes when we close it, and when we are killed.
+    # The shell waits for the end of its input: this process closes it, or is killed.
     supervised = ["sh", "-c", '"$@" & read -r _; kill $!; wait $!', "sh", *command]
     with subprocess.Popen(
         supervised,
@@ -51,7 +49,7 @@ def start(directory: Path) -> Iterator[str]:
 
 
 def _port(log: Path) -> int:
-    """The port that the server has chosen."""
+    """Return the port that the server has chosen."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if log.exists() and (found := re.search(r"Listening on .*:(\d+)", log.read_text())):
@@ -61,55 +59,49 @@ def _port(log: Path) -> int:
 
 
 @contextmanager
-def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
-    """An empty view in a database that is gone afterwards."""
+def fresh_database(uri: str, **options: Any) -> Iterator[Database[Document]]:
+    """Create a database and drop it afterwards."""
     parts = urlsplit(uri)
     query = parts.query
     if parts.username and "authSource" not in query:  # else it would be the new database
         query = f"{query}&authSource={parts.path.strip('/') or 'admin'}".strip("&")
     name = f"tests_{uuid.uuid4().hex}"
-    view = connect(urlunsplit(parts._replace(path=f"/{name}", query=query)), **options)
-    view.ensure_indexes()
-    client = view._customers.database.client
+    database = connect(urlunsplit(parts._replace(path=f"/{name}", query=query)), **options)
     try:
-        yield view
+        yield database
     finally:
-        client.drop_database(name)
-        client.close()
+        database.client.drop_database(name)
+        database.client.close()
 
 
-def documents(view: OrderHistoryView) -> dict[str, list[Any]]:
-    """All there is in the view, but for when and how often it was handed the events."""
-    return {
-        collection.name: sorted(
-            (
-                {k: v for k, v in document.items() if k not in {"projectedAt", "deliveries"}}
-                for document in collection.find()
-            ),
-            key=lambda document: str(document["_id"]),
-        )
-        for collection in (view._customers, view._orders, view._events)
-    }
+@contextmanager
+def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
+    """Create an empty view and drop it afterwards."""
+    with fresh_database(uri, **options) as database:
+        view = OrderHistoryView(database)
+        view.ensure_indexes()
+        yield view
 
 
-def snapshot(
-    order_id: int, customer_id: int = JANE, version: int = 1, state: OrderState = OrderState.PENDING
-) -> OrderSnapshot:
-    """An order as of the version, a second after the one before."""
-    return OrderSnapshot(
-        order_id=order_id,
-        customer_id=customer_id,
-        order_total=Money(400),
-        state=state,
-        rejection_reason=None,
-        created_at=CREATED_AT,
-        version=version,
-        changed_at=CREATED_AT + timedelta(seconds=version),
-    )
+def documents(view: OrderHistoryView) -> dict[str, list[Document]]:
+    """Return the documents of the view, without the times and numbers of deliveries."""
+    found = {}
+    for name in (CUSTOMERS, ORDERS, NAMES):
+        found[name] = sorted(view._database[name].find(), key=lambda document: document["_id"])
+        for document in found[name]:
+            for entry in document.get("events", {}).values():
+                entry.pop("deliveries", None)
+                entry.pop("rebuiltAt", None)
+    return found
+
+
+def unreachable_database() -> Database[Document]:
+    """Return a database whose client is closed: every call fails at once."""
+    database = connect("mongodb://127.0.0.1:1/nowhere")
+    database.client.close()
+    return database
 
 
 def unreachable_view() -> OrderHistoryView:
-    """A view whose database does not answer, and does not take long over it."""
-    view = connect("mongodb://127.0.0.1:1/nowhere")
-    view._customers.database.client.close()
-    return view
+    """Return a view whose database does not answer."""
+    return OrderHistoryView(unreachable_database())
