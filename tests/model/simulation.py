@@ -90,7 +90,7 @@ class Simulation:
             order_id = self._orders[-min(len(self._orders), age)]
             self._retried(ORDERS, lambda: self._cancel(order_id))
         else:
-            customer_id = self._random.choice([*self._customers[-3:], UNKNOWN_CUSTOMER])
+            customer_id = self._random.choice([*self._customers[-3:] * 4, UNKNOWN_CUSTOMER])
             total, key = self._random.randint(1, 700), f"order {len(self._orders)}"
             order_id = self._retried(ORDERS, lambda: self._create_order(customer_id, total, key))
             self._orders.append(order_id)
@@ -98,7 +98,7 @@ class Simulation:
     def _create_customer(self, number: int) -> int:
         self._system.next_id = next(self._ids)
         return self._system.create_customer(
-            f"Customer {number}", number % 7 * 500, f"customer {number}"
+            f"Customer {number}", number % 7 * 1500, f"customer {number}"
         )
 
     def _create_order(self, customer_id: int, total: int, key: str) -> int:
