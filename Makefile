@@ -121,8 +121,8 @@ sam-local-invoke: install ## Invoke a function: FUNCTION=OrdersApiFunction EVENT
 test: install ## Run all tests
 	@$(python) -m pytest
 
-test-fast: install ## Run the unit and integration tests
-	@$(python) -m pytest tests/unit tests/integration
+test-fast: install ## Run the unit, integration and model tests
+	@$(python) -m pytest tests/unit tests/integration tests/model
 
 check: install ## Check format, lint (with security rules), types, imports and templates
 	@status=0; run() { echo "$$*"; "$$@" || status=1; }; \
@@ -152,6 +152,12 @@ audit-packages: install ## Look for known vulnerabilities in the locked packages
 
 chaos: install ## Inject faults while orders are created, and audit after each; SHORT=1: a third of the orders, ONLY=text
 	@$(python) -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
+
+model: install ## Explore every interleaving of small worlds and look for seeded bugs; STATES=20000 per world
+	@PYTHONPATH=layers/common $(python) -m tests.model model $(if $(STATES),--states $(STATES))
+
+simulate: install ## Simulate sagas with random faults; SAGAS=10000, SEED= replays a run
+	@PYTHONPATH=layers/common $(python) -m tests.model simulate $(if $(SEED),--seed $(SEED)) $(if $(SAGAS),--sagas $(SAGAS))
 
 fuzz: install ## Send requests generated from the OpenAPI document; EXAMPLES=, SECONDS=, SEED=, URL=
 	@$(python) -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SECONDS),--seconds $(SECONDS)) \

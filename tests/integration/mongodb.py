@@ -1,4 +1,4 @@
-"""A MongoDB server for the tests, and a database of its own for each."""
+"""A MongoDB server for the tests, and a database of its own for each test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from order_history.connection import ViewConnection
+from pymongo.database import Database
+
+from order_history.connection import Document, ViewConnection
+from order_history.projection import CUSTOMERS, NAMES, ORDERS
 from order_history.view import OrderHistoryView
 from tests.template import ROOT
 
@@ -22,7 +25,7 @@ START_TIMEOUT_SECONDS = 30
 
 @contextmanager
 def start(directory: Path) -> Iterator[str]:
-    """The URI of a server that keeps its data in the directory. It ends with the context, or with this process."""
+    """Start a server on the directory and return its URI. It ends with the context, or with this process."""
     environment = ROOT / os.environ.get("EMULATORS_VENV", ".venv-emulators")
     log = directory / "log"
     command = [
@@ -33,7 +36,7 @@ def start(directory: Path) -> Iterator[str]:
         *("--log-file", str(log)),
         *("--pid-file", str(directory / "pid")),
     ]
-    # The shell waits for the end of its input, which comes when we close it, and when we are killed.
+    # The shell waits for the end of its input: this process closes it, or is killed.
     supervised = ["sh", "-c", '"$@" & read -r _; kill $!; wait $!', "sh", *command]
     with subprocess.Popen(
         supervised,
@@ -46,7 +49,7 @@ def start(directory: Path) -> Iterator[str]:
 
 
 def _port(log: Path) -> int:
-    """The port that the server has chosen."""
+    """Return the port that the server has chosen."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if log.exists() and (found := re.search(r"Listening on .*:(\d+)", log.read_text())):
@@ -56,27 +59,63 @@ def _port(log: Path) -> int:
 
 
 @contextmanager
-def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
-    """An empty view in a database that is gone afterwards."""
+def fresh_database(uri: str, **options: Any) -> Iterator[Database[Document]]:
+    """Create a database and drop it afterwards."""
     parts = urlsplit(uri)
     query = parts.query
     if parts.username and "authSource" not in query:  # else it would be the new database
         query = f"{query}&authSource={parts.path.strip('/') or 'admin'}".strip("&")
     name = f"tests_{uuid.uuid4().hex}"
-    view = OrderHistoryView(
-        ViewConnection(urlunsplit(parts._replace(path=f"/{name}", query=query)), **options)
-    )
-    view.ensure_indexes()
-    client = view._database.client
+    view_uri = urlunsplit(parts._replace(path=f"/{name}", query=query))
+    database = ViewConnection(view_uri, **options).database
     try:
-        yield view
+        yield database
     finally:
-        client.drop_database(name)
-        client.close()
+        database.client.drop_database(name)
+        database.client.close()
+
+
+class _Connected(ViewConnection):
+    """A connection to a given database."""
+
+    def __init__(self, database: Any) -> None:
+        self.database = database
+        self._find_uri = None
+
+
+def connected(database: Any) -> ViewConnection:
+    """Return a connection to the database, which may also be a stand-in."""
+    return _Connected(database)
+
+
+@contextmanager
+def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
+    """Create an empty view and drop it afterwards."""
+    with fresh_database(uri, **options) as database:
+        view = OrderHistoryView(connected(database))
+        view.ensure_indexes()
+        yield view
+
+
+def documents(view: OrderHistoryView) -> dict[str, list[Document]]:
+    """Return the documents of the view, without the times and numbers of deliveries."""
+    found = {}
+    for name in (CUSTOMERS, ORDERS, NAMES):
+        found[name] = sorted(view._database[name].find(), key=lambda document: document["_id"])
+        for document in found[name]:
+            for entry in document.get("events", {}).values():
+                entry.pop("deliveries", None)
+                entry.pop("rebuiltAt", None)
+    return found
+
+
+def unreachable_database() -> Database[Document]:
+    """Return a database whose client is closed: every call fails at once."""
+    database = ViewConnection("mongodb://127.0.0.1:1/nowhere").database
+    database.client.close()
+    return database
 
 
 def unreachable_view() -> OrderHistoryView:
-    """A view whose database does not answer, and does not take long over it."""
-    connection = ViewConnection("mongodb://127.0.0.1:1/nowhere")
-    connection.database.client.close()
-    return OrderHistoryView(connection)
+    """Return a view whose database does not answer."""
+    return OrderHistoryView(connected(unreachable_database()))

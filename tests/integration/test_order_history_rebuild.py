@@ -1,73 +1,83 @@
-"""The view from the outboxes: part by part, in any number of steps, with whatever is in the tables."""
+"""The rebuild of the view from the outboxes: progress, interruption, unreadable items, a view dropped meanwhile."""
 
 from __future__ import annotations
 
 import importlib
 import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from moto import mock_aws
 
-from customers import service as customer_service
+from customers import service as customers_service
 from customers.repository import CustomerRepository
 from messaging.domain_event import Cause
-from order_history.projection import EVENTS, project
+from messaging.dynamodb import Database
+from messaging.envelope import DomainEventEnvelope
+from messaging.subscriber import Delivery
+from order_history import rebuild as rebuild_module
 from order_history.rebuild import Rebuild
 from order_history.view import OrderHistoryView
-from orders import service as order_service
+from orders import service as orders_service
 from orders.repository import OrderRepository
 from shared.money import Money
 from tests.integration.conftest import LambdaContext, LogLines
 from tests.integration.mongodb import documents
-from tests.integration.tables import published
-from tests.samples import an_event_id, load
+from tests.integration.tables import create_tables, published
+from tests.samples import load
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 OUTBOXES = {"Customers": "CustomersOutbox", "Orders": "OrdersOutbox"}
+EVENTS = 14
+EMPTY: dict[str, list[Any]] = {"customers": [], "orders": [], "names": []}
+
+
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[DynamoDBClient]:
+    """The outboxes of two customers with three orders each, two of them cancelled."""
+    with mock_aws():
+        client = boto3.client("dynamodb")
+        create_tables(client)
+        database, cause = Database(), Cause("a request")
+        customers = CustomerRepository("Customers", "CustomersOutbox", database=database)
+        orders = OrderRepository("Orders", "OrdersOutbox", database=database)
+        for name in ("Jane Doe", "John Doe"):
+            customer_id = customers_service.create_customer(customers, name, Money(9), cause).id
+            for total in (2, 3, 1):
+                order_id = orders_service.create_order(orders, customer_id, Money(total), cause).id
+                if total == 3:
+                    order = orders_service.find_order(orders, order_id)
+                    before = replace(order)
+                    event = DomainEventEnvelope.wrap(order.approve(), 2, cause)
+                    orders.outbox.write([event], orders.update(before, order))
+                    orders_service.cancel_order(orders, order_id, cause)
+        yield client
 
 
 @pytest.fixture
-def history(
-    dynamodb: DynamoDBClient, customers: CustomerRepository, orders: OrderRepository
-) -> int:
-    """Two customers with three orders each, decided in every way; returns how many events tell of it."""
-    for name in ("Jane Doe", "John Doe"):
-        cause = Cause("a request")
-        customer = customer_service.create_customer(customers, name, Money(500), cause)
-        for total in (200, 300, 1):
-            order = order_service.create_order(orders, customer, Money(total), cause)
-            created = next(
-                event
-                for event in published(dynamodb, "OrdersOutbox")
-                if event.metadata.aggregate_id == str(order)
-            )
-            because = created.cause_of_effects
-            customer_service.reserve_credit(customers, customer, order, Money(total), because)
-            if total == 1:
-                continue
-            order_service.note_credit_reserved(
-                orders, order, Cause("a request", an_event_id(f"reserved {order}"))
-            )
-            if total == 300:
-                order_service.cancel_order(orders, order, cause)
-    return sum(len(published(dynamodb, outbox)) for outbox in OUTBOXES.values())
-
-
-def projected(dynamodb: DynamoDBClient, view: OrderHistoryView) -> dict[str, list[Any]]:
-    """What the view has after all events have come to it as they do, one by one; it is empty again."""
+def expected(dynamodb: DynamoDBClient, view: OrderHistoryView) -> dict[str, list[Any]]:
+    """The view after every event was delivered. It is empty again."""
     for outbox in OUTBOXES.values():
-        for envelope in published(dynamodb, outbox):
-            if isinstance(envelope.event, EVENTS):
-                project(envelope, view)
+        for event in published(dynamodb, outbox):
+            list(view.handle([Delivery(event, ("a message",))], lambda: 10))
     expected = documents(view)
+    assert len(expected["orders"]) == 6
     view.drop()
     return expected
 
 
+@pytest.fixture
+def rebuild(dynamodb: DynamoDBClient, view: OrderHistoryView) -> Rebuild:
+    return Rebuild(view, OUTBOXES)
+
+
 def run(rebuild: Rebuild, seconds: float) -> int:
-    """Reads everything; returns in how many steps."""
+    """Read all parts. Return the number of steps."""
     for steps in itertools.count():
         unread = [part for part in rebuild.parts() if part.state == "open"]
         if not unread:
@@ -77,102 +87,99 @@ def run(rebuild: Rebuild, seconds: float) -> int:
 
 
 @pytest.mark.parametrize("segments", [1, 4])
-def test_the_rebuilt_view_equals_the_one_that_was_projected_event_by_event(
-    dynamodb: DynamoDBClient, history: int, view: OrderHistoryView, segments: int
+def test_rebuilt_view_equals_the_projected_one(
+    rebuild: Rebuild, view: OrderHistoryView, expected: dict[str, list[Any]], segments: int
 ) -> None:
-    expected = projected(dynamodb, view)
-    rebuild = Rebuild(view, OUTBOXES)
+    for _ in range(2):  # the second one over the documents of the first
+        rebuild.begin(segments)
+        assert {part.read for part in rebuild.parts()} == {0}
+        run(rebuild, seconds=60)
 
-    rebuild.begin(segments)
-    run(rebuild, seconds=60)
+        assert documents(view) == expected
+        assert sum(part.projected for part in rebuild.parts()) == EVENTS - 2
 
+
+def test_interrupted_pages_are_continued_where_they_ended(
+    rebuild: Rebuild,
+    view: OrderHistoryView,
+    expected: dict[str, list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rebuild_module, "CHUNK", 1)
+    rebuild.begin(1)
+    steps = run(rebuild, seconds=-1)  # the time is up after each chunk
+
+    assert steps == sum(part.read for part in rebuild.parts()) == EVENTS - 2
     assert documents(view) == expected
-    assert sum(part.read for part in rebuild.parts()) == history
 
 
-def test_a_rebuild_whose_time_is_up_at_once_reads_every_event_once_all_the_same(
-    dynamodb: DynamoDBClient, history: int, view: OrderHistoryView
-) -> None:
-    expected = projected(dynamodb, view)
-    rebuild = Rebuild(view, OUTBOXES)
+def test_scans_are_consistent(rebuild: Rebuild, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = rebuild._dynamodb
+    scan, requests = client.scan, []
 
+    def record(**request: Any) -> Any:
+        requests.append(request)
+        return scan(**request)
+
+    monkeypatch.setattr(client, "scan", record)
     rebuild.begin(2)
-    steps = run(rebuild, seconds=0)
-
-    assert steps >= 8, "one for each customer and each order"
-    assert sum(part.read for part in rebuild.parts()) == history
-    assert documents(view) == expected
-
-
-def test_newer_news_than_the_outbox_had_when_it_was_read_stands(
-    dynamodb: DynamoDBClient, history: int, view: OrderHistoryView, orders: OrderRepository
-) -> None:
-    rebuild = Rebuild(view, OUTBOXES)
-    rebuild.begin(1)
-    run(rebuild, seconds=60)
-    before = documents(view)
-
-    rebuild.begin(3)  # over what is there
     run(rebuild, seconds=60)
 
-    assert documents(view) == before
+    assert len(requests) == 4
+    assert all(request["ConsistentRead"] is True for request in requests)
 
 
-def test_a_view_that_is_lost_meanwhile_has_lost_the_rebuild_as_well(
-    history: int, view: OrderHistoryView
+def test_rebuild_ends_with_the_view_that_is_dropped_meanwhile(
+    rebuild: Rebuild, view: OrderHistoryView
 ) -> None:
-    rebuild = Rebuild(view, OUTBOXES)
     rebuild.begin(1)
-    rebuild.advance("Orders 1/1", 0, 0)
+    (_, orders) = rebuild.parts()
 
     view.drop()
-    rebuild.advance("Orders 1/1", 0, 0)
+    rebuild._save(orders)  # a step that was under way
+    rebuild.advance(orders.name, 60, 60)
 
     assert rebuild.parts() == []
-    assert documents(view) == {"customers": [], "orders": [], "events": []}
+    assert documents(view) == EMPTY
 
 
-def test_an_item_that_holds_no_event_is_passed_over_and_counted(
-    dynamodb: DynamoDBClient, history: int, view: OrderHistoryView, log_lines: LogLines
+def test_unreadable_items_are_counted_and_logged(
+    dynamodb: DynamoDBClient,
+    rebuild: Rebuild,
+    view: OrderHistoryView,
+    expected: dict[str, list[Any]],
+    log_lines: LogLines,
 ) -> None:
-    expected = projected(dynamodb, view)
-    for number, detail in enumerate(("no JSON", "{}", '"text"')):
-        item = {
-            "aggregateId": f"poison-{number}",
-            "eventId": "poison",
-            "source": "customers-and-orders.orders",
-            "eventType": "OrderCreated",
-            "detail": detail,
-        }
-        dynamodb.put_item(
-            TableName="OrdersOutbox", Item={name: {"S": text} for name, text in item.items()}
-        )
-    rebuild = Rebuild(view, OUTBOXES)
-
-    rebuild.begin(1)
-    run(rebuild, seconds=60)
+    keys: list[Any] = []
+    for detail in ("no JSON", "{}", '"text"', "[" * 100_000):
+        texts = {"aggregateId": f"unreadable {len(keys)}", "eventId": "unreadable"}
+        keys.append({name: {"S": text} for name, text in texts.items()})
+        texts |= {"source": "customers-and-orders.orders", "eventType": "OrderCreated"}
+        item: Any = {name: {"S": text} for name, text in {**texts, "detail": detail}.items()}
+        dynamodb.put_item(TableName="OrdersOutbox", Item=item)
+    try:
+        rebuild.begin(1)
+        run(rebuild, seconds=60)
+    finally:
+        for key in keys:
+            dynamodb.delete_item(TableName="OrdersOutbox", Key=key)
 
     assert documents(view) == expected
-    assert sum(part.unreadable for part in rebuild.parts()) == 3
-    warnings = [line for line in log_lines() if line["message"] == "unreadable item passed over"]
-    assert len(warnings) == 3
-    assert all(line["reason"] and line["key"] for line in warnings)
+    assert sum(part.unreadable for part in rebuild.parts()) == len(keys)
+    logged = [line["key"] for line in log_lines() if line["message"] == "outbox item unreadable"]
+    assert sorted(logged, key=str) == keys
 
 
 @pytest.fixture
-def handler(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> Any:
+def handler(view: OrderHistoryView, rebuild: Rebuild, monkeypatch: pytest.MonkeyPatch) -> Any:
     module = importlib.import_module("functions.order_history.rebuild")
     monkeypatch.setattr(module, "view", view)
-    monkeypatch.setattr(module, "rebuild", Rebuild(view, OUTBOXES))
+    monkeypatch.setattr(module, "rebuild", rebuild)
     return module
 
 
-def test_the_function_reads_the_part_of_its_sample_and_tells_how_far_it_came(
-    handler: Any,
-    dynamodb: DynamoDBClient,
-    history: int,
-    view: OrderHistoryView,
-    log_lines: LogLines,
+def test_function_reads_the_part_of_its_sample_and_returns_the_progress(
+    handler: Any, view: OrderHistoryView, expected: dict[str, list[Any]]
 ) -> None:
     context = LambdaContext()
     parts = handler.lambda_handler({"command": "begin", "segments": 4}, context)["parts"]
@@ -182,25 +189,21 @@ def test_the_function_reads_the_part_of_its_sample_and_tells_how_far_it_came(
     while unread := [part["_id"] for part in parts if part["state"] == "open"]:
         parts = handler.lambda_handler({**sample, "part": unread[0]}, context)["parts"]
 
-    assert sum(part["read"] for part in parts) == history
-    assert len(documents(view)["orders"]) == 6
+    assert documents(view) == expected
+    assert handler.lambda_handler({"command": "progress"}, context)["parts"] == parts
     assert handler.lambda_handler({"command": "end"}, context) == {"parts": []}
-    lines = [line for line in log_lines() if line["message"] == "rebuild"]
-    assert lines[-1]["command"] == "end"
 
 
-def test_the_function_empties_the_view_only_when_told_to(
-    handler: Any, history: int, view: OrderHistoryView, orders: OrderRepository
+def test_function_drops_the_view_only_on_command(
+    handler: Any, rebuild: Rebuild, view: OrderHistoryView, expected: dict[str, list[Any]]
 ) -> None:
-    rebuild = Rebuild(view, OUTBOXES)
     rebuild.begin(1)
     run(rebuild, seconds=60)
-    before = documents(view)
 
-    for nonsense in ({}, {"command": "Drop"}, {"command": "begin"}, {"command": "advance"}):
-        with pytest.raises(ValueError, match="no command"):
-            handler.lambda_handler(nonsense, LambdaContext())
-    assert documents(view) == before
+    for event in ({}, {"command": "Drop"}, {"command": "begin"}, {"command": "advance"}):
+        with pytest.raises(ValueError, match="unknown command"):
+            handler.lambda_handler(event, LambdaContext())
+    assert documents(view) == expected
 
     handler.lambda_handler({"command": "drop"}, LambdaContext())
-    assert documents(view) == {"customers": [], "orders": [], "events": []}
+    assert documents(view) == EMPTY

@@ -1,25 +1,37 @@
-"""The view store, held to any MongoDB-compatible database: set TEST_MONGODB_URI to try another than the embedded one."""
+"""The view's contract with its database: documents, guards, convergence, races, bounded cost and queries.
+
+The tests run against the server at TEST_MONGODB_URI, or an embedded one (nx-27017), and against two implementations
+that are independent of it: mongomock, and the stand-in of the explorer (tests/model/stores.py).
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import mongomock
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
+from mongomock.collection import BulkOperationBuilder
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from customers.events import CustomerCreated, CustomerCreditReleased, CustomerCreditReserved
+from customers.events import (
+    CustomerCreated,
+    CustomerCreditReleased,
+    CustomerCreditReservationFailed,
+    CustomerCreditReserved,
+)
 from messaging.domain_event import DomainEvent
 from messaging.envelope import DomainEventEnvelope
-from order_history.projection import project
-from order_history.view import RECENT_ORDERS, OrderHistoryView
+from messaging.subscriber import Delivery
+from order_history import view as view_module
+from order_history.projection import Projected
+from order_history.queries import OrderHistoryQueries
+from order_history.view import _EVICTION_INTERVAL, RECENT_ORDERS, OrderHistoryView
 from orders.events import (
     OrderApproved,
     OrderCancelled,
@@ -32,362 +44,421 @@ from orders.events import (
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
 from tests.integration import mongodb
-from tests.integration.mongodb import CREATED_AT, JANE, documents, snapshot
+from tests.integration.mongodb import connected, documents
+from tests.model.stores import MemoryMongo
+from tests.model.system import START
 from tests.samples import answer
 
-JOHN = 2
-History = list[DomainEventEnvelope]
+JANE = 1
+STATES = {
+    OrderCreated: (1, OrderState.PENDING),
+    OrderApproved: (2, OrderState.APPROVED),
+    OrderRejected: (2, OrderState.REJECTED),
+    OrderCancelled: (3, OrderState.CANCELLED),
+}
 
 
-def order_event(
-    event_class: type[OrderEvent], order_id: int, state: OrderState, customer_id: int = JANE
-) -> OrderEvent:
+@pytest.fixture(scope="module", params=["server", "memory", "mongomock"])
+def database(request: pytest.FixtureRequest) -> Iterator[Any]:
+    if request.param == "server":
+        with mongodb.fresh_database(request.getfixturevalue("mongodb_uri")) as database:
+            yield database
+    elif request.param == "memory":
+        yield MemoryMongo()
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            add_update: Any = BulkOperationBuilder.add_update
+
+            def without_sort(*args: Any, sort: None, **options: Any) -> None:
+                """PyMongo 4.11 added `sort`; mongomock 4.3 lacks it."""
+                add_update(*args, **options)
+
+            patch.setattr(BulkOperationBuilder, "add_update", without_sort)
+            client: Any = mongomock.MongoClient  # without types
+            yield client()["view"]
+
+
+@pytest.fixture
+def view(database: Any) -> OrderHistoryView:
+    view = OrderHistoryView(connected(database))
+    view.drop()
+    return view
+
+
+@pytest.fixture
+def queries(database: Any) -> OrderHistoryQueries:
+    return OrderHistoryQueries(connected(database))
+
+
+def at(event: DomainEvent, version: int) -> DomainEventEnvelope:
+    envelope = answer(event, version)
+    instant = START + timedelta(seconds=version)
+    return replace(envelope, metadata=replace(envelope.metadata, occurred_at=instant))
+
+
+def order(
+    event_class: type[OrderEvent], order_id: int, customer_id: int = JANE
+) -> DomainEventEnvelope:
+    version, state = STATES[event_class]
     rejected = state is OrderState.REJECTED
-    return event_class(
+    event = event_class(
         order_id=order_id,
         customer_id=customer_id,
         order_total=Money(400),
         state=state,
         rejection_reason=RejectionReason.INSUFFICIENT_CREDIT if rejected else None,
-        created_at=CREATED_AT,
+        created_at=START,
     )
+    return at(event, version)
 
 
-def at(event: DomainEvent, version: int) -> DomainEventEnvelope:
-    """The event as of a version; the same for the same, to the millisecond."""
-    envelope = answer(event, version)
-    instant = CREATED_AT + timedelta(seconds=version)
-    return replace(envelope, metadata=replace(envelope.metadata, occurred_at=instant))
+def customer(event_class: Any, version: int, **fields: Any) -> DomainEventEnvelope:
+    return at(event_class(customer_id=JANE, **fields), version)
 
 
-def order_history(order_id: int, customer_id: int = JANE) -> History:
-    """An order is created, approved and cancelled."""
-    return [
-        at(order_event(OrderCreated, order_id, OrderState.PENDING, customer_id), 1),
-        at(order_event(OrderApproved, order_id, OrderState.APPROVED, customer_id), 2),
-        at(order_event(OrderCancelled, order_id, OrderState.CANCELLED, customer_id), 3),
+CREATED = customer(CustomerCreated, 1, name="Jane Doe", credit_limit=Money(1000))
+RESERVED = customer(CustomerCreditReserved, 2, order_id=10, available_credit=Money(600))
+RELEASED = customer(CustomerCreditReleased, 3, order_id=10, available_credit=Money(1000))
+REFUSED = customer(CustomerCreditReservationFailed, 3, order_id=11, available_credit=Money(0))
+ORDER_10 = [order(c, 10) for c in (OrderCreated, OrderApproved, OrderCancelled)]
+EVERYTHING = [
+    CREATED,
+    RESERVED,
+    RELEASED,
+    REFUSED,
+    *ORDER_10,
+    order(OrderCreated, 11),
+    order(OrderRejected, 11),
+]
+
+
+def handle(view: OrderHistoryView, events: Iterable[DomainEventEnvelope]) -> list[bool]:
+    """Handle one batch. Return whether each event was reported as a change."""
+    deliveries = [Delivery(event, (f"message {i}",)) for i, event in enumerate(events)]
+    return [handled.changed for handled in view.handle(deliveries, lambda: 10)]
+
+
+def create_orders(view: OrderHistoryView, order_ids: Sequence[int]) -> None:
+    for start in range(0, len(order_ids), 20):
+        handle(view, [order(OrderCreated, order_id) for order_id in order_ids[start : start + 20]])
+
+
+def test_documents_have_the_documented_shape(view: OrderHistoryView, database: Any) -> None:
+    handle(view, EVERYTHING)
+
+    assert documents(view)["customers"] == [
+        {
+            "_id": JANE,
+            "name": "Jane Doe",
+            "creditLimitCents": 1000,
+            "availableCreditCents": 1000,
+            "version": 3,
+            "orders": {
+                "10": {
+                    "orderTotalCents": 400,
+                    "createdAt": "2026-11-04T09:30:00.000Z",
+                    "states": {"1": "PENDING", "2": "APPROVED", "3": "CANCELLED"},
+                },
+                "11": {
+                    "orderTotalCents": 400,
+                    "createdAt": "2026-11-04T09:30:00.000Z",
+                    "states": {"1": "PENDING", "2": "REJECTED"},
+                    "rejectionReason": "INSUFFICIENT_CREDIT",
+                },
+            },
+        }
     ]
-
-
-def customer_history() -> History:
-    """Jane Doe is created; credit is reserved for two orders, and released for the first."""
-    return [
-        at(CustomerCreated(customer_id=JANE, name="Jane Doe", credit_limit=Money(1000)), 1),
-        at(CustomerCreditReserved(customer_id=JANE, order_id=10, available_credit=Money(600)), 2),
-        at(CustomerCreditReserved(customer_id=JANE, order_id=11, available_credit=Money(200)), 3),
-        at(CustomerCreditReleased(customer_id=JANE, order_id=10, available_credit=Money(600)), 4),
-    ]
-
-
-def everything() -> History:
-    return [
-        *customer_history(),
-        *order_history(10),
-        *order_history(11)[:2],
-        at(order_event(OrderCreated, 12, OrderState.PENDING), 1),
-        at(order_event(OrderRejected, 12, OrderState.REJECTED), 2),
-        *order_history(13, customer_id=JOHN)[:1],
-    ]
-
-
-def deliver(view: OrderHistoryView, envelopes: Sequence[DomainEventEnvelope]) -> None:
-    for envelope in envelopes:
-        project(envelope, view)
-
-
-# What the events make
-
-
-def test_a_customer_is_there_with_credit_and_orders(view: OrderHistoryView) -> None:
-    deliver(view, everything())
-
-    customer = view.find_customer(JANE)
-    assert customer is not None
-    assert customer == {
-        "_id": JANE,
-        "name": "Jane Doe",
-        "creditLimitCents": 1000,
-        "availableCreditCents": 600,
-        "version": 4,
-        "orders": customer["orders"],
-    }
-    assert {key: order["state"] for key, order in customer["orders"].items()} == {
-        "10": "CANCELLED",
-        "11": "APPROVED",
-        "12": "REJECTED",
-    }
-    assert customer["orders"]["12"] == {
-        "orderId": 12,
+    assert documents(view)["names"] == [{"_id": JANE, "name": "Jane Doe", "version": 0}]
+    rejected = database["orders"].find_one({"_id": 11})
+    events = rejected.pop("events")
+    assert rejected == {
+        "_id": 11,
+        "customerId": JANE,
+        "customerKey": f"{JANE:019}#{11:019}",
+        "stateKey": f"{JANE:019}#REJECTED#{11:019}",
         "orderTotalCents": 400,
+        "createdAt": "2026-11-04T09:30:00.000Z",
         "state": "REJECTED",
         "rejectionReason": "INSUFFICIENT_CREDIT",
-        "createdAt": "2026-11-04T09:30:00.000Z",
         "version": 2,
+        "timeline": {
+            "1": {"state": "PENDING", "at": "2026-11-04T09:30:01.000Z"},
+            "2": {"state": "REJECTED", "at": "2026-11-04T09:30:02.000Z"},
+        },
+    }
+    assert {e["event"]["type"] for e in events.values()} == {
+        "OrderCreated",
+        "CustomerCreditReservationFailed",
+        "OrderRejected",
     }
 
 
-def test_an_order_is_there_with_its_timeline(view: OrderHistoryView) -> None:
-    deliver(view, order_history(10))
-
-    order = view.find_order(10)
-    assert order is not None
-    assert (order["customerId"], order["orderTotalCents"], order["state"], order["version"]) == (
-        JANE,
-        400,
-        "CANCELLED",
-        3,
-    )
-    assert order["timeline"] == {
-        "1": {"state": "PENDING", "at": "2026-11-04T09:30:01.000Z"},
-        "2": {"state": "APPROVED", "at": "2026-11-04T09:30:02.000Z"},
-        "3": {"state": "CANCELLED", "at": "2026-11-04T09:30:03.000Z"},
-    }
-
-
-def test_the_largest_ids_and_amounts_there_are_are_kept_exactly(view: OrderHistoryView) -> None:
+def test_largest_ids_and_amounts_are_exact(
+    view: OrderHistoryView, queries: OrderHistoryQueries
+) -> None:
     largest = CustomerCreated(customer_id=MAX_ID, name="x", credit_limit=Money(MAX_CENTS))
-    deliver(view, [at(largest, 1)])
-    view.put_order(replace(snapshot(MAX_ID, MAX_ID), order_total=Money(MAX_CENTS)))
+    handle(view, [at(largest, 1), order(OrderCreated, MAX_ID, MAX_ID)])
 
-    customer, order = view.find_customer(MAX_ID), view.find_order(MAX_ID)
-    assert customer is not None
-    assert order is not None
-    assert customer["creditLimitCents"] == order["orderTotalCents"] == MAX_CENTS
-    assert order["customerId"] == MAX_ID
-    assert view.find_orders(MAX_ID, None, 10, None) == [order]
+    found = queries.find_history(MAX_ID, OrderState.PENDING, 10, None)
+    assert found is not None
+    assert (found.credit_limit, [o.order_id for o in found.orders]) == (Money(MAX_CENTS), [MAX_ID])
 
 
-# In any order and any number of times
+# Convergence
 
 
-@pytest.fixture(scope="module")
-def expected(mongodb_uri: str) -> dict[str, list[Any]]:
-    with mongodb.fresh_view(mongodb_uri) as view:
-        deliver(view, EVERYTHING)
-        return documents(view)
+def test_all_orders_and_splits_of_four_events_converge(view: OrderHistoryView) -> None:
+    events = [CREATED, RESERVED, ORDER_10[0], ORDER_10[1]]
+    handle(view, events)
+    expected = documents(view)
+    for order_of_events in itertools.permutations(events):
+        for first, second in itertools.combinations_with_replacement(range(5), 2):
+            view.drop()
+            batches = (
+                order_of_events[:first],
+                order_of_events[first:second],
+                order_of_events[second:],
+            )
+            for batch in filter(None, (*batches, *batches[:2])):  # two batches are redelivered
+                handle(view, batch)
+            assert documents(view) == expected, [e.event_type for e in order_of_events]
 
 
-EVERYTHING = everything()
+def test_shuffled_events_in_random_batches_converge(view: OrderHistoryView) -> None:
+    handle(view, EVERYTHING)
+    expected = documents(view)
+    for seed in range(30):
+        view.drop()
+        chance = random.Random(seed)
+        events = chance.sample(EVERYTHING * 2, 2 * len(EVERYTHING))
+        while events:
+            size = chance.randint(1, 5)
+            batch, events = events[:size], events[size:]
+            handle(view, {e.metadata.event_id: e for e in batch}.values())
+        assert documents(view) == expected, seed
 
 
-@given(
-    first_deliveries=st.permutations(range(len(EVERYTHING))),
-    redeliveries=st.lists(st.tuples(st.integers(0), st.sampled_from(range(len(EVERYTHING))))),
-)
-@settings(max_examples=60)
-def test_any_order_and_any_number_of_deliveries_make_the_same_documents(
-    mongodb_uri: str,
-    expected: dict[str, list[Any]],
-    first_deliveries: list[int],
-    redeliveries: list[tuple[int, int]],
+def test_redelivered_and_late_events_are_stale_and_change_nothing(view: OrderHistoryView) -> None:
+    handle(view, [e for e in EVERYTHING if e is not RESERVED])
+    before = documents(view)["customers"]
+
+    assert handle(view, [RESERVED]) == [False]  # late: version 2 after version 3
+    assert documents(view)["customers"] == before
+    for event in EVERYTHING:
+        # A refusal adds only facts. It has no version to compare.
+        assert handle(view, [event]) == [event is REFUSED], event.event_type
+    assert documents(view)["customers"] == before
+
+
+def test_orders_of_an_unknown_customer_make_no_customer(
+    view: OrderHistoryView, queries: OrderHistoryQueries
 ) -> None:
-    schedule = list(first_deliveries)
-    for position, event in redeliveries:
-        schedule.insert(position % (len(schedule) + 1), event)
+    handle(view, [*ORDER_10, RESERVED])
+    assert queries.find_history(JANE, None, 10, None) is None
+    assert queries.count_customers() == 0
+    assert queries.find_order(10) is not None
 
-    with mongodb.fresh_view(mongodb_uri) as view:
-        deliver(view, [EVERYTHING[event] for event in schedule])
-
-        assert documents(view) == expected
-
-
-@pytest.mark.parametrize("event", range(len(EVERYTHING)))
-def test_a_late_event_changes_nothing(view: OrderHistoryView, event: int) -> None:
-    deliver(view, EVERYTHING)
-    before = documents(view)
-
-    deliver(view, [EVERYTHING[event]])
-
-    assert documents(view) == before
+    assert handle(view, [CREATED]) == [False]  # later versions are known; the name is a fact
+    found = queries.find_history(JANE, None, 10, None)
+    assert found is not None
+    assert (found.name, found.available_credit) == ("Jane Doe", Money(600))
+    assert [o.order_id for o in found.orders] == [10]
+    assert queries.count_customers() == 1
 
 
-def test_approval_arriving_before_creation_is_kept(view: OrderHistoryView) -> None:
-    created, approved, _ = order_history(10)
-
-    deliver(view, [approved, created])
-
-    order, customer = view.find_order(10), view._customers.find_one({"_id": JANE})
-    assert order is not None
-    assert customer is not None
-    assert order["state"] == customer["orders"]["10"]["state"] == "APPROVED"
-    assert sorted(order["timeline"]) == ["1", "2"]
+# Events and their deliveries
 
 
-# Who is a customer
-
-
-def test_orders_of_somebody_who_is_not_known_yet_make_no_customer(view: OrderHistoryView) -> None:
-    deliver(view, [*order_history(10), customer_history()[1]])
-
-    assert view.find_customer(JANE) is None
-    assert view.count_customers() == 0
-    assert view.find_order(10) is not None
-    assert [order["_id"] for order in view.find_orders(JANE, None, 10, None)] == [10]
-
-
-def test_a_customer_who_comes_later_has_the_orders_that_came_before(
-    view: OrderHistoryView,
+def test_order_has_its_timeline_and_its_events_with_deliveries(
+    view: OrderHistoryView, queries: OrderHistoryQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deliver(view, order_history(10))
+    assert queries.find_order(10) is None
+    for minute, events in enumerate(([RESERVED], [*ORDER_10, RELEASED], [RESERVED])):
+        instant = START + timedelta(minutes=10 - minute)  # clocks of two environments differ
+        monkeypatch.setattr(view_module, "now", lambda instant=instant: instant)
+        view.handle([Delivery(e, ("a", "b")) for e in events], lambda: 10)
 
-    deliver(view, customer_history()[:1])
+    found = queries.find_order(10)
 
-    customer = view.find_customer(JANE)
-    assert customer is not None
-    assert list(customer["orders"]) == ["10"]
-    assert (customer["availableCreditCents"], customer["version"]) == (1000, 1)
-
-
-def test_a_customer_is_counted_once(view: OrderHistoryView) -> None:
-    john = CustomerCreated(customer_id=JOHN, name="John Doe", credit_limit=Money(0))
-    deliver(view, [*customer_history(), *customer_history(), at(john, 1), *order_history(9, 3)])
-
-    assert view.count_customers() == 2
-
-
-def test_whoever_and_whatever_is_not_known_is_not_found(view: OrderHistoryView) -> None:
-    assert view.find_customer(JANE) is None
-    assert view.find_order(10) is None
-    assert view.find_orders(JANE, None, 10, None) == []
-    assert view.count_customers() == 0
-
-
-# Many orders
-
-
-def test_a_customers_document_has_the_latest_orders_only(view: OrderHistoryView) -> None:
-    ids = list(range(1, RECENT_ORDERS + 11))
-    random.Random(4).shuffle(ids)
-    for order_id in ids:
-        view.put_order(snapshot(order_id))
-    deliver(view, customer_history()[:1])
-
-    customer = view.find_customer(JANE)
-    assert customer is not None
-    assert sorted(map(int, customer["orders"])) == list(range(11, RECENT_ORDERS + 11))
-    assert len(view.find_orders(JANE, None, 1000, None)) == RECENT_ORDERS + 10
-
-
-def test_news_of_an_old_order_do_not_bring_it_back_into_the_customers_document(
-    view: OrderHistoryView,
-) -> None:
-    for order_id in range(1, RECENT_ORDERS + 2):
-        view.put_order(snapshot(order_id))
-
-    view.put_order(snapshot(1, version=2, state=OrderState.APPROVED))
-
-    customer, order = view._customers.find_one({"_id": JANE}), view.find_order(1)
-    assert customer is not None
-    assert order is not None
-    assert sorted(map(int, customer["orders"])) == list(range(2, RECENT_ORDERS + 2))
-    assert order["state"] == "APPROVED"
-
-
-@pytest.mark.parametrize("limit", [1, 3, 4, 9, 100])
-@pytest.mark.parametrize("state", [None, OrderState.APPROVED])
-def test_the_pages_have_every_order_once_the_latest_first(
-    view: OrderHistoryView, state: OrderState | None, limit: int
-) -> None:
-    for order_id in (3, 20, 100, MAX_ID, 7, 5_000_000_000, 8, 1, 9):
-        order_state = OrderState.APPROVED if order_id % 2 else OrderState.PENDING
-        view.put_order(snapshot(order_id, state=order_state))
-    view.put_order(snapshot(50, customer_id=JOHN))
-    expected = [MAX_ID, 5_000_000_000, 100, 20, 9, 8, 7, 3, 1]
-    if state is not None:
-        expected = [order_id for order_id in expected if order_id % 2]
-
-    found: list[int] = []
-    while page := view.find_orders(JANE, state, limit, found[-1] if found else None):
-        assert len(page) <= limit
-        found += [order["_id"] for order in page]
-
-    assert found == expected
-
-
-def test_an_order_is_found_in_the_state_it_is_in_and_in_no_other(view: OrderHistoryView) -> None:
-    deliver(view, order_history(10))
-
-    found = {
-        state: [order["_id"] for order in view.find_orders(JANE, state, 10, None)]
-        for state in OrderState
+    assert found is not None
+    assert [change.state for change in found.timeline] == ["PENDING", "APPROVED", "CANCELLED"]
+    assert [e.occurred_at for e in found.events] == sorted(e.occurred_at for e in found.events)
+    deliveries = {e.type: e.deliveries for e in found.events}
+    assert deliveries == {
+        "OrderCreated": 2,
+        "CustomerCreditReserved": 4,
+        "OrderApproved": 2,
+        "CustomerCreditReleased": 2,
+        "OrderCancelled": 2,
     }
+    first_seen = {e.type: e.projected_at for e in found.events}
+    assert first_seen["CustomerCreditReserved"] == "2026-11-04T09:38:00.000Z"
 
-    assert found == {state: [10] if state is OrderState.CANCELLED else [] for state in OrderState}
 
-
-def test_the_orders_of_a_customer_whose_id_begins_like_anothers_are_not_mixed_up(
-    view: OrderHistoryView,
+def test_rebuilt_event_has_no_deliveries(
+    view: OrderHistoryView, queries: OrderHistoryQueries
 ) -> None:
-    for customer_id in (1, 10, 11, 100):
-        view.put_order(snapshot(customer_id * 7, customer_id=customer_id))
+    view.project([Projected(ORDER_10[0], START)])
 
-    assert [order["_id"] for order in view.find_orders(1, None, 10, None)] == [7]
-    assert [order["_id"] for order in view.find_orders(10, OrderState.PENDING, 10, None)] == [70]
-
-
-# At the same time
+    found = queries.find_order(10)
+    assert found is not None
+    ((deliveries, projected_at),) = {(e.deliveries, e.projected_at) for e in found.events}
+    assert (deliveries, projected_at) == (0, "2026-11-04T09:30:00.000Z")
 
 
-def test_versions_of_one_order_that_arrive_at_the_same_time_leave_the_latest(
-    mongodb_uri: str,
+# Recent orders
+
+
+def test_customers_document_holds_a_bounded_number_of_latest_orders(
+    view: OrderHistoryView, queries: OrderHistoryQueries
 ) -> None:
-    last = 20
-    for attempt in range(3):
+    ids = list(range(1, RECENT_ORDERS + 5 * _EVICTION_INTERVAL))
+    random.Random(4).shuffle(ids)
+    handle(view, [CREATED])
+    create_orders(view, ids)
+
+    embedded = sorted(map(int, documents(view)["customers"][0]["orders"]))
+    assert len(embedded) <= RECENT_ORDERS + 3 * _EVICTION_INTERVAL
+    assert embedded[-RECENT_ORDERS:] == sorted(ids)[-RECENT_ORDERS:]
+    assert len(documents(view)["orders"]) == len(ids)
+
+
+def test_crash_before_eviction_is_repaired_later_and_never_shown(
+    view: OrderHistoryView, queries: OrderHistoryQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle(view, [CREATED])
+    with monkeypatch.context() as patch:
+        patch.setattr(OrderHistoryView, "_evict", lambda *_: None)
+        create_orders(view, range(1, RECENT_ORDERS + 40))
+    last = RECENT_ORDERS + 39
+    assert len(documents(view)["customers"][0]["orders"]) == last
+    for limit in (1, RECENT_ORDERS - 1, RECENT_ORDERS, RECENT_ORDERS + 20):
+        found = queries.find_history(JANE, None, limit, None)
+        assert found is not None
+        assert [o.order_id for o in found.orders] == list(range(last, last - limit, -1))
+
+    create_orders(view, [_EVICTION_INTERVAL * 100])
+
+    assert len(documents(view)["customers"][0]["orders"]) == RECENT_ORDERS
+
+
+def test_late_event_of_an_evicted_order_is_not_shown(
+    view: OrderHistoryView, queries: OrderHistoryQueries
+) -> None:
+    handle(view, [CREATED])
+    create_orders(view, range(1, RECENT_ORDERS + 2 * _EVICTION_INTERVAL))
+    handle(view, [order(OrderApproved, 1)])
+
+    found = queries.find_history(JANE, None, RECENT_ORDERS - 1, None)
+    assert found is not None
+    assert 1 not in [o.order_id for o in found.orders]
+    approved = queries.find_history(JANE, OrderState.APPROVED, 5, None)
+    assert approved is not None
+    assert [o.order_id for o in approved.orders] == [1]
+
+
+# Queries
+
+
+@pytest.mark.parametrize("count", [0, 7, RECENT_ORDERS + 30])
+def test_pages_equal_a_plain_model(
+    view: OrderHistoryView, queries: OrderHistoryQueries, count: int
+) -> None:
+    chance = random.Random(count)
+    ids = sorted({*chance.sample(range(1, 10**6), count), *([MAX_ID] if count else [])})
+    approved = set(ids[::3])
+    handle(view, [CREATED])
+    create_orders(view, ids)
+    handle(view, [order(OrderApproved, order_id) for order_id in approved])
+    # Customers whose ids begin with the same digits
+    handle(view, [order(OrderCreated, 10**7 + c, c) for c in (10, 11, 100)])
+    middle = ids[len(ids) // 2] if ids else 5
+    states = (None, OrderState.PENDING, OrderState.APPROVED, OrderState.CANCELLED)
+    limits = (1, 3, RECENT_ORDERS - 1, RECENT_ORDERS, RECENT_ORDERS + 1, 1000)
+    for state, limit, before in itertools.product(states, limits, (None, 1, middle, MAX_ID)):
+        wanted = [i for i in reversed(ids) if before is None or i < before]
+        if state is not None:
+            in_state = {OrderState.APPROVED: approved, OrderState.PENDING: set(ids) - approved}
+            wanted = [i for i in wanted if i in in_state.get(state, set())]
+
+        found = queries.find_history(JANE, state, limit, before)
+
+        assert found is not None
+        assert [o.order_id for o in found.orders] == wanted[:limit], (state, limit, before)
+        assert found.has_more == (len(wanted) > limit), (state, limit, before)
+        assert all(
+            o.state == ("APPROVED" if o.order_id in approved else "PENDING") for o in found.orders
+        )
+
+
+# Concurrent writers
+
+
+def test_writers_that_insert_the_same_documents_at_once_lose_nothing(mongodb_uri: str) -> None:
+    for seed in range(5):
         with mongodb.fresh_view(mongodb_uri) as view, ThreadPoolExecutor(8) as threads:
-            versions = list(range(1, last + 1)) * 2
-            random.Random(attempt).shuffle(versions)
-
-            list(threads.map(lambda v: view.put_order(snapshot(10, version=v)), versions))
-
-            order, customer = view.find_order(10), view._customers.find_one({"_id": JANE})
-            assert order is not None
-            assert customer is not None
-            assert order["version"] == customer["orders"]["10"]["version"] == last
-            assert sorted(map(int, order["timeline"])) == list(range(1, last + 1))
+            batches = [[event] for event in EVERYTHING] * 3
+            random.Random(seed).shuffle(batches)
+            list(threads.map(lambda batch, view=view: handle(view, batch), batches))
+            raced = documents(view)
+            view.drop()
+            handle(view, EVERYTHING)
+            assert raced == documents(view)
 
 
-def test_orders_of_one_customer_that_arrive_at_the_same_time_are_all_there(
-    view: OrderHistoryView,
+@pytest.mark.parametrize("collection", ["customers", "orders"])
+def test_document_inserted_between_upsert_and_update_keeps_both(
+    view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch, collection: str
 ) -> None:
-    first = customer_history()
-    with ThreadPoolExecutor(8) as threads:
-        orders = [threads.submit(view.put_order, snapshot(order_id)) for order_id in range(1, 61)]
-        events = [threads.submit(project, envelope, view) for envelope in first * 3]
-        for future in [*orders, *events]:
-            future.result()
+    """Another writer inserts version 1 while version 2 is upserted: the upsert fails with a duplicate key."""
+    write = OrderHistoryView._bulk_write
+    others = [[CREATED, ORDER_10[0]]]
 
-    customer = view.find_customer(JANE)
-    assert customer is not None
-    assert sorted(map(int, customer["orders"])) == list(range(1, 61))
-    assert (customer["version"], customer["availableCreditCents"]) == (4, 600)
-    assert len(view.find_orders(JANE, None, 1000, None)) == 60
+    def interrupted(self: OrderHistoryView, name: str, updates: list[Any]) -> list[int]:
+        if name == collection and others:
+            handle(self, others.pop())
+            return list(range(len(updates)))  # as if each upsert had met the new document
+        return write(self, name, updates)
+
+    monkeypatch.setattr(OrderHistoryView, "_bulk_write", interrupted)
+    handle(view, [RESERVED, ORDER_10[1]])
+    raced = documents(view)
+    view.drop()
+    handle(view, [CREATED, RESERVED, *ORDER_10[:2]])
+    assert raced == documents(view)
 
 
-@pytest.mark.parametrize("collection_name", ["customers", "orders"])
-@pytest.mark.parametrize("noticed", [False, True])
-def test_a_version_that_comes_in_between_does_not_keep_a_later_one_out(
-    view: OrderHistoryView,
-    monkeypatch: pytest.MonkeyPatch,
-    collection_name: str,
-    noticed: bool,
-) -> None:
-    """Somebody else writes version 1 just before version 2 is inserted, or while it is."""
-    update_one = Collection.update_one
-    others = [snapshot(10, version=1)]
+# Cost
 
-    def interrupted(collection: Any, document: Any, change: Any, upsert: bool = False) -> Any:
-        if upsert and collection.name == collection_name and others:
-            view.put_order(others.pop())
-            if noticed:
-                raise DuplicateKeyError("somebody else was faster")
-        return update_one(collection, document, change, upsert)
 
-    monkeypatch.setattr(Collection, "update_one", interrupted)
+class Commands(CommandListener):
+    """The commands that the driver sends."""
 
-    view.put_order(snapshot(10, version=2, state=OrderState.APPROVED))
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Any]] = []
 
-    order, customer = view.find_order(10), view._customers.find_one({"_id": JANE})
-    assert order is not None
-    assert customer is not None
-    assert order["state"] == customer["orders"]["10"]["state"] == "APPROVED"
-    assert sorted(order["timeline"]) == ["1", "2"]
+    def started(self, event: CommandStartedEvent) -> None:
+        self.sent.append((event.command_name, event.command.get(event.command_name)))
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
+
+
+def test_batch_is_one_bulk_write_per_collection(mongodb_uri: str) -> None:
+    commands = Commands()
+    with mongodb.fresh_view(mongodb_uri, event_listeners=[commands]) as view:
+        commands.sent.clear()
+        handle(view, EVERYTHING)
+        assert sorted(commands.sent) == [("update", n) for n in ("customers", "names", "orders")]
+
+        commands.sent.clear()
+        handle(view, [order(OrderCreated, 101), order(OrderCreated, 102)])
+        assert sorted(commands.sent) == [("update", n) for n in ("customers", "orders")]
+
+        commands.sent.clear()
+        OrderHistoryQueries(view.connection).count_customers()
+        assert commands.sent == [("count", "names")]  # no query: answered from the metadata
+        commands.sent.clear()
+        OrderHistoryQueries(view.connection).find_history(JANE, None, 50, None)
+        assert commands.sent == [("find", "customers")]

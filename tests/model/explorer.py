@@ -1,0 +1,451 @@
+"""Breadth-first search over every interleaving of a small world.
+
+Customers and Orders share no store. So the next states of a service depend only on its own state and on the events
+that the other one has published, and are computed once for each such pair. The view never influences the services:
+its own search starts from the events of finished runs.
+
+A state is the contents of all stores and the events that each subscriber has acknowledged. Every published event may
+be delivered at any time, in any batch, again after it was acknowledged. That covers delays, redelivery, redrive,
+`make resume`, and rebuilds of the view. A crash before a commit changes nothing, so it is the same as no delivery.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any
+
+from messaging.retry import WriteConflictError
+from tests.model.histories import view_violations, violations
+from tests.model.stores import Commit, Fault, Key, State
+from tests.model.system import (
+    CUSTOMERS,
+    ORDERS,
+    VIEW,
+    Event,
+    System,
+    describe,
+    event_type,
+    published,
+)
+
+
+class Crash(BaseException):
+    """The execution environment ends. Nothing is acknowledged."""
+
+
+class UnknownOutcomeError(Exception):
+    """The connection was lost: the caller cannot know whether the write was performed."""
+
+
+def crash_after(commit: Commit) -> None:
+    commit()
+    raise Crash
+
+
+def answer_lost(commit: Commit) -> None:
+    commit()
+    raise UnknownOutcomeError
+
+
+def request_lost(_commit: Commit) -> None:
+    raise UnknownOutcomeError
+
+
+def conflict(_commit: Commit) -> None:
+    raise WriteConflictError
+
+
+SCRIPTS: dict[str, tuple[Fault, ...]] = {
+    "": (),
+    "crash after the commit": (crash_after,),
+    "answer to the write lost": (answer_lost,),
+    "request of the write lost": (request_lost,),
+    "conflict": (conflict,),
+    "conflict, then crash after the commit": (conflict, crash_after),
+    "conflict, then answer to the write lost": (conflict, answer_lost),
+}
+"""The faults of a batch, by write."""
+MEANWHILE = "meanwhile"
+"""The label of a batch or request during which something else happens, between its read and its write."""
+VIEW_SCRIPTS: dict[str, tuple[Fault, ...]] = {
+    "": (),
+    "crash after the first bulk write": (crash_after,),
+    "answer to the first bulk write lost": (answer_lost,),
+    "request of the first bulk write lost": (request_lost,),
+}
+
+
+@dataclass(frozen=True)
+class NewOrder:
+    customer_id: int
+    total: int
+    cancelled: bool = True
+    """Whether the client may cancel it."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The requests of clients, in any order. Each may be repeated with its idempotency key."""
+
+    limits: Sequence[int]
+    """Credit limits of the customers 1, 2, ..."""
+    orders: Sequence[NewOrder]
+    """The orders 11, 12, ..."""
+    batch: int = 2
+    """Largest batch."""
+    faults: bool = True
+    interleaved: int = 1
+    """Largest batch that is interleaved with another invocation."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The state of one service, and the events that its subscriber acknowledged."""
+
+    rows: State
+    acknowledged: frozenset[str] = frozenset()
+
+    def __hash__(self) -> int:
+        return int(vars(self)["hash"])
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hash", hash((self.rows, self.acknowledged)))
+
+
+Step = tuple[str, Part]
+"""A description and the next state."""
+
+
+@dataclass
+class Result:
+    states: int = 0
+    finished: int = 0
+    """States in which every event was handled."""
+    executions: int = 0
+    """Executions of the shipped code; equal ones are not repeated."""
+    problems: list[str] = field(default_factory=list)
+    """Broken rules of the first bad state."""
+    trace: list[str] = field(default_factory=list)
+    """The shortest way to it."""
+    histories: set[tuple[State, State]] = field(default_factory=set)
+    """The tables of the finished states."""
+
+    def __str__(self) -> str:
+        text = f"{self.states} states, {self.finished} of them finished"
+        if not self.problems:
+            return text
+        steps = [f"{number:3}. {step}" for number, step in enumerate(self.trace, 1)]
+        return "\n".join(
+            [f"{text}. Shortest counterexample:", *steps, "Broken rules:", *self.problems]
+        )
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request of a client."""
+
+    verb: str
+    number: int
+    """The id of the customer (up to 10) or order."""
+    arguments: tuple[int, ...] = ()
+    attempt: int = 0
+    """1 for a second request at the same time."""
+
+    def __str__(self) -> str:
+        if self.verb == "cancel":
+            return f"POST /orders/{self.number}/cancel"
+        return f"POST /{'customers' if self.number <= 10 else 'orders'} ({self.number})"
+
+    def make(self, system: System) -> None:
+        """Make the request. A retry generates another id than the first attempt."""
+        if self.verb == "cancel":
+            system.cancel_order(self.number, f"cancel {self.number} {self.attempt}")
+            return
+        is_customer = self.number <= 10
+        rows = (system.customers if is_customer else system.orders).rows
+        is_taken = any(key[0] in (CUSTOMERS, ORDERS) and _owner(key) == self.number for key in rows)
+        system.next_id = self.number + 1000 * (self.attempt + 2 * is_taken)
+        if is_customer:
+            (limit,) = self.arguments
+            system.create_customer(f"Customer {self.number}", limit, f"key {self.number}")
+        else:
+            customer_id, total = self.arguments
+            system.create_order(customer_id, total, f"key {self.number}")
+
+
+Batch = tuple[Event, ...]
+Action = Request | Batch
+
+
+class Explorer:
+    """Computes the next states of one service or of the view."""
+
+    def __init__(self, system: System, world: World) -> None:
+        self._system = system
+        self._world = world
+        self._memo: dict[tuple[str, Part, Batch], list[Step]] = {}
+        self._outcomes: dict[Any, tuple[State, frozenset[str]] | str] = {}
+        self.executions = 0
+
+    def steps(self, name: str, part: Part, available: tuple[Event, ...]) -> list[Step]:
+        """Return the different next states, each with the first description that leads to it."""
+        key = (name, part, available)
+        if key not in self._memo:
+            found: dict[Part, str] = {}
+            for description, after in self._all_steps(name, part, available):
+                if after != part:
+                    found.setdefault(after, description)
+            self._memo[key] = [(description, after) for after, description in found.items()]
+        return self._memo[key]
+
+    def _all_steps(self, name: str, part: Part, available: tuple[Event, ...]) -> Iterator[Step]:
+        for request in self._requests(name):
+            yield self._run(name, part, [request])
+            yield self._run(name, part, [request], "conflict")
+            yield self._run(name, part, [request, replace(request, attempt=1)], MEANWHILE)
+            for event in available:  # delivered between the request's read and its write
+                yield self._run(name, part, [request, (event,)], MEANWHILE)
+        for size in range(1, self._world.batch + 1):
+            batches = itertools.permutations(available, size)
+            repeated = ((event, event) for event in available) if size == 2 else ()
+            for batch in itertools.chain(batches, repeated):
+                # Longer batches have at least one event that was not acknowledged before.
+                if size == 1 or any(event[0] not in part.acknowledged for event in batch):
+                    yield from self._deliveries(name, part, batch, available)
+
+    def _deliveries(
+        self, name: str, part: Part, batch: Batch, available: Sequence[Event]
+    ) -> Iterator[Step]:
+        labels = list(VIEW_SCRIPTS if name == VIEW else SCRIPTS)
+        if not self._world.faults or len(batch) > 2:
+            labels = labels[:1]
+        for label in labels:
+            yield self._run(name, part, [batch], label)
+        if len(batch) <= self._world.interleaved:
+            others: list[Action] = [(event,) for event in available]
+            for other in [*others, *self._requests(name)]:
+                yield self._run(name, part, [batch, other], MEANWHILE)
+
+    def _run(self, name: str, part: Part, actions: Sequence[Action], label: str = "") -> Step:
+        """Perform the first action with the labelled faults; a second action between its read and its write.
+
+        Only the rows of the actions' aggregates are loaded, and equal executions are not repeated.
+        """
+        touched = {id_ for action in actions for id_ in self._touched(action)}
+        rows = frozenset(row for row in part.rows if _owner(row[0]) in touched)
+        repeated = isinstance(actions[0], tuple) and {e for e, _ in actions[0]} <= part.acknowledged
+        text = f", {MEANWHILE} ".join(_text(name, action) for action in actions)
+        text += f", {label}" if label and label != MEANWHILE else ""
+        key = (name, rows, tuple(actions), label, repeated)
+        if key not in self._outcomes:
+            self._outcomes[key] = self._execute(name, rows, actions, label, repeated)
+        outcome = self._outcomes[key]
+        if isinstance(outcome, str):
+            raise UnexpectedFailureError(text, outcome)
+        after, acknowledged = outcome
+        return text, Part(part.rows - rows | after, part.acknowledged | acknowledged)
+
+    def _execute(
+        self, name: str, rows: State, actions: Sequence[Action], label: str, repeated: bool
+    ) -> tuple[State, frozenset[str]] | str:
+        store = self._system.store[name]
+        store.load(rows)
+        store.faults.clear()
+        store.faults.extend((VIEW_SCRIPTS if name == VIEW else SCRIPTS).get(label, ()))
+        if label == MEANWHILE:
+            store.faults.append(partial(_after, partial(self._act, name, actions[1])))
+        self.executions += 1
+        acknowledged: frozenset[str] = frozenset()
+        try:
+            acknowledged = self._act(name, actions[0], repeated=repeated and not label, fault=label)
+        except (Crash, UnknownOutcomeError):
+            pass
+        except Exception as error:  # noqa: BLE001, reported as a broken rule
+            return f"{type(error).__name__}: {error}"
+        return _without_deliveries(store.state) if name == VIEW else store.state, acknowledged
+
+    def _act(
+        self, name: str, action: Action, *, repeated: bool = False, fault: str = MEANWHILE
+    ) -> frozenset[str]:
+        """Make a request or deliver a batch. Return the ids of the events that are acknowledged."""
+        if isinstance(action, Request):
+            action.make(self._system)
+            return frozenset()
+        result = self._system.deliver(name, [body for _, body in action])
+        failed = {action[int(index)][0] for index in result.failed}
+        if failed and not fault:
+            raise AssertionError("a message failed without a fault")
+        if repeated and name == VIEW and len(action) == 1 and _has_guard(action[0]):
+            assert not result.handled[0].changed, "a redelivered event was reported as a change"
+        return frozenset({event_id for event_id, _ in action} - failed)
+
+    @staticmethod
+    def _touched(action: Action) -> set[int]:
+        if isinstance(action, Request):
+            return {action.number}
+        return set().union(*(_ids(body) for _, body in action))
+
+    def _requests(self, name: str) -> Iterator[Request]:
+        if name == CUSTOMERS:
+            for number, limit in enumerate(self._world.limits, 1):
+                yield Request("create", number, (limit,))
+        elif name == ORDERS:
+            for number, order in enumerate(self._world.orders, 11):
+                yield Request("create", number, (order.customer_id, order.total))
+                if order.cancelled:
+                    yield Request("cancel", number)
+
+
+class UnexpectedFailureError(Exception):
+    """The shipped code raised an error that no fault explains."""
+
+
+def _after(other: Callable[[], object], commit: Commit) -> None:
+    other()
+    commit()
+
+
+def _text(name: str, action: Action) -> str:
+    if isinstance(action, Request):
+        return str(action)
+    return f"{name} handles [{', '.join(describe(body) for _, body in action)}]"
+
+
+def _has_guard(event: Event) -> bool:
+    """Return whether a version guards the event, so that a redelivery is recognised."""
+    return event_type(event[1]) not in {
+        "CustomerCreditReservationFailed",
+        "CustomerValidationFailed",
+    }
+
+
+@cache
+def _owner(key: Key) -> int:
+    """Return the id of the aggregate that a row belongs to. Retried requests use the id plus 1000."""
+    values = list(json.loads(key[1]).values()) if key[1].startswith("{") else [{"N": key[1]}]
+    return int(next(iter(values[0].values())).removeprefix("key ")) % 1000
+
+
+@cache
+def _ids(body: str) -> frozenset[int]:
+    """Return the ids of the aggregates that an event concerns."""
+    data = json.loads(body)["detail"]["data"]
+    return frozenset(data[name] % 1000 for name in ("orderId", "customerId") if name in data)
+
+
+def _without_deliveries(state: State) -> State:
+    """Forget how often each event was delivered: the view only counts it."""
+    return frozenset(
+        (key, re.sub(r'("deliveries":\{"\d+":)\d+', r"\g<1>1", row)) for key, row in state
+    )
+
+
+def explore(world: World, limit: int = 10**7) -> Result:
+    """Visit the states of the two services breadth-first, up to `limit`. Stop at the first bad state."""
+    system, result = System(), Result()
+    with system.deterministic():
+        explorer = Explorer(system, world)
+        wanted = {n: system.subscriptions[n] for n in (CUSTOMERS, ORDERS)}
+        start = (Part(frozenset()), Part(frozenset()))
+        reached: dict[tuple[Part, Part], tuple[tuple[Part, Part] | None, str]] = {start: (None, "")}
+        queue = deque([start])
+        while queue and result.states < limit:
+            state = queue.popleft()
+            customers, orders = state
+            result.states += 1
+            orders_events = _for(published(orders.rows, ORDERS), wanted[CUSTOMERS])
+            customers_events = _for(published(customers.rows, CUSTOMERS), wanted[ORDERS])
+            finished = {e for e, _ in orders_events} <= customers.acknowledged
+            finished &= {e for e, _ in customers_events} <= orders.acknowledged
+            result.problems = _violations(system, customers, orders, finished)
+            if result.problems:
+                result.trace = _trace(reached, state)
+                break
+            if finished:
+                result.finished += 1
+                result.histories.add((customers.rows, orders.rows))
+            try:
+                following = [
+                    (text, (after, orders))
+                    for text, after in explorer.steps(CUSTOMERS, customers, orders_events)
+                ] + [
+                    (text, (customers, after))
+                    for text, after in explorer.steps(ORDERS, orders, customers_events)
+                ]
+            except UnexpectedFailureError as failure:
+                description, problem = failure.args
+                result.problems = [problem]
+                result.trace = [*_trace(reached, state), description]
+                break
+            for text, after in following:
+                if after not in reached:
+                    reached[after] = (state, text)
+                    queue.append(after)
+        result.executions = explorer.executions
+    return result
+
+
+def explore_view(history: tuple[State, State], batch: int = 2, *, faults: bool = True) -> Result:
+    """Visit the states of the view breadth-first, for the events of one finished history."""
+    system, result = System(), Result()
+    customers, orders = history
+    events = tuple(sorted([*published(customers, CUSTOMERS), *published(orders, ORDERS)]))
+    outboxes = _rows(customers, "CustomersOutbox"), _rows(orders, "OrdersOutbox")
+    with system.deterministic():
+        explorer = Explorer(system, World([], [], batch, faults))
+        start = Part(frozenset())
+        reached: dict[Part, tuple[Part | None, str]] = {start: (None, "")}
+        queue = deque([start])
+        while queue:
+            part = queue.popleft()
+            result.states += 1
+            try:
+                if len(part.acknowledged) == len(events):
+                    result.finished += 1
+                    system.view.load(part.rows)
+                    names = system.view.list_collection_names()
+                    documents = {name: system.view.all(name) for name in names}
+                    result.problems = view_violations(documents, *outboxes)
+                steps = explorer.steps(VIEW, part, events) if not result.problems else []
+            except UnexpectedFailureError as failure:
+                result.problems = [failure.args[1]]
+            if result.problems:
+                result.trace = _trace(reached, part)
+                break
+            for text, after in steps:
+                if after not in reached:
+                    reached[after] = (part, text)
+                    queue.append(after)
+        result.executions = explorer.executions
+    return result
+
+
+def _rows(state: State, table: str) -> list[dict[str, object]]:
+    return [json.loads(text) for (name, _), text in state if name == table]
+
+
+def _for(events: Sequence[Event], types: frozenset[str]) -> tuple[Event, ...]:
+    return tuple(event for event in events if event_type(event[1]) in types)
+
+
+def _violations(system: System, customers: Part, orders: Part, finished: bool) -> list[str]:
+    tables = [
+        _rows(part.rows, table)
+        for part, service in ((customers, CUSTOMERS), (orders, ORDERS))
+        for table in (service, f"{service}Outbox")
+    ]
+    return violations(*tables, finished=finished)
+
+
+def _trace(reached: Mapping[Any, tuple[Any, str]], state: Any) -> list[str]:
+    steps = []
+    while reached[state][0] is not None:
+        state, text = reached[state]
+        steps.append(text)
+    return steps[::-1]
