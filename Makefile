@@ -179,7 +179,10 @@ load-test: install ## Create orders under load and verify each of them
 
 ##@ Documents and packages
 
-docs: openapi ## Write the documents that are generated from the code
+docs: install openapi ## Build the documentation site in .site and check its links
+	@"$(PYTHON)" infra/local/install.py "$(VENV)" requirements-dev.txt .venv-docs infra/docs/requirements.txt
+	@.venv-docs/bin/python -m mkdocs --quiet build
+	@echo 'Built .site/index.html'
 
 openapi: install ## Write the OpenAPI document from the handlers
 	@$(python) -m infra.docs.openapi
@@ -200,6 +203,7 @@ lock: install ## Compile the requirements files from pyproject.toml; UPGRADE=1 t
 	$(compile) --group emulators --output-file infra/local/requirements.txt
 	$(compile) infra/checkov/requirements.in --output-file infra/checkov/requirements.txt
 	$(compile) --group localstack --output-file infra/local/requirements-localstack.txt
+	$(compile) --group docs --output-file infra/docs/requirements.txt
 
 clean: ## Stop local stacks; remove environments, builds and caches
 	@for instance in .embedded/*/instance.json; do [ ! -e "$$instance" ] || \
