@@ -5,6 +5,7 @@ SHORT=1 measures counts, losses and growth only, and exits 1 if one is not as it
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -294,6 +295,8 @@ def main(only: str | None, short: bool) -> None:
     names = [only] if only else list(SHORT_PARTS if short else PARTS)
     if unknown := set(names) - PARTS.keys():
         raise click.BadParameter(f"no such part: {', '.join(unknown)}")
+    # As an interrupt does: else the emulators would keep running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = time.monotonic()
     took = []
     with ExitStack() as contexts:
