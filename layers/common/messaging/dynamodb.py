@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.config import Config
 from pynamodb.connection import Connection
 from pynamodb.exceptions import VerboseClientError
 from pynamodb.expressions.condition import Condition
@@ -21,6 +22,8 @@ from messaging.retry import WriteConflictError
 
 CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3
+USER_AGENT = "customers-and-orders"
+"""Constant, because botocore otherwise composes the header twice per request: a tenth of a call's processor time."""
 MAX_TRANSACTION_ITEMS = 100
 """Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 MAX_READ_ATTEMPTS = 5
@@ -94,6 +97,7 @@ class Database:
             connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             read_timeout_seconds=READ_TIMEOUT_SECONDS,
         )
+        self._connection.session.set_default_client_config(Config(user_agent=USER_AGENT))
 
     def get(self, table: str, key: Item) -> Item | None:
         """Read one item consistently. Return None if it does not exist."""

@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from messaging.dead_letters import DeadLetterQueue
+from messaging.dynamodb import USER_AGENT
 from messaging.envelope import InvalidEventError, NewerSchemaVersionError, decode_metadata
 
 if TYPE_CHECKING:
@@ -197,5 +198,7 @@ class Relay:
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
             retries={"total_max_attempts": 1},
+            parameter_validation=False,  # the entries are built here
+            user_agent=USER_AGENT,
         )
         return boto3.client("events", config=config)
