@@ -252,7 +252,7 @@ def measure_rebuild(run: Run) -> None:
         project = PROJECT if design is OURS else run.systems.baseline_source
         ((size, seconds),) = rebuild.measure(run.systems[design], project, [REBUILT_EVENTS])
         rates[design.name] = size / seconds
-    run.report.goals += goals.of_rebuild(rates[OURS.name], rates.get(BASELINE.name))
+    run.report.goals += goals.of_rebuild(rates)
 
 
 PARTS: dict[str, Callable[[Run], None]] = {
@@ -313,7 +313,7 @@ def main(only: str | None, short: bool) -> None:
     if not has_commit(BASELINE_COMMIT):
         text = f"Not compared with {BASELINE.title}: this clone lacks the commit (`git fetch --unshallow`)."
         run.report.notes.append(text)
-    run.report.show(console)
+    console.print(run.report.page(), markup=False)
     console.print(f"Took {time.monotonic() - started:.0f} s: {', '.join(took)}.")
     if not only and not short:
         run.report.notes.append(f"The run took {time.monotonic() - started:.0f} s.")

@@ -11,8 +11,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,10 +22,10 @@ from rich.table import Table
 
 from customers.events import CustomerCreated, CustomerCreditReserved
 from infra.local.build import PROJECT
-from messaging.domain_event import Cause, DomainEvent
+from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope
 from orders.events import OrderApproved, OrderCreated, OrderEvent, OrderState
-from shared.clock import format_instant
+from shared.clock import format_instant, now
 from shared.money import Money
 from tests.benchmarks.systems import OURS, System
 
@@ -38,7 +36,7 @@ MAX_ITEMS = 25
 WRITERS = 4
 SEGMENTS = 4
 FIRST_ID = 245_000_000_000_000
-STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+LIMIT = Money(1_000_000)
 BIGGEST = 1_000_000
 
 Item = dict[str, Any]
@@ -114,32 +112,29 @@ def _rebuild(system: System, project: Path) -> float:
 
 def all_events() -> Iterator[DomainEventEnvelope]:
     """Yield, without end, the history of one customer after another, each with approved orders."""
-    ids, milliseconds = count(FIRST_ID), count()
-
-    def wrap(event: DomainEvent, version: int, cause: Cause) -> DomainEventEnvelope:
-        envelope = DomainEventEnvelope.wrap(event, version, cause)
-        occurred_at = STARTED + timedelta(milliseconds=next(milliseconds))
-        return replace(envelope, metadata=replace(envelope.metadata, occurred_at=occurred_at))
-
+    ids = count(FIRST_ID)
     while True:
-        customer, limit = next(ids), Money(1_000_000)
-        created = CustomerCreated(customer_id=customer, name="Jane Doe", credit_limit=limit)
-        yield wrap(created, 1, Cause(f"request of customer {customer}"))
+        customer = next(ids)
+        created = CustomerCreated(customer_id=customer, name="Jane Doe", credit_limit=LIMIT)
+        yield DomainEventEnvelope.wrap(created, 1, Cause(f"customer {customer}"))
         for number in range(1, ORDERS_PER_CUSTOMER + 1):
-            order, cause = next(ids), Cause(f"request of order {number} of customer {customer}")
-            placed = wrap(_order(OrderCreated, order, customer, OrderState.PENDING), 1, cause)
-            yield placed
-            available = Money(limit.cents - 100 * number)
-            reserved = wrap(
-                CustomerCreditReserved(
-                    customer_id=customer, order_id=order, available_credit=available
+            order = next(ids)
+            available = Money(LIMIT.cents - 100 * number)
+            steps = (
+                (_order(OrderCreated, order, customer, OrderState.PENDING), 1),
+                (
+                    CustomerCreditReserved(
+                        customer_id=customer, order_id=order, available_credit=available
+                    ),
+                    number + 1,
                 ),
-                number + 1,
-                placed.cause_of_effects,
+                (_order(OrderApproved, order, customer, OrderState.APPROVED), 2),
             )
-            yield reserved
-            approved = _order(OrderApproved, order, customer, OrderState.APPROVED)
-            yield wrap(approved, 2, reserved.cause_of_effects)
+            cause = Cause(f"order {order}")
+            for event, version in steps:
+                envelope = DomainEventEnvelope.wrap(event, version, cause)
+                cause = envelope.cause_of_effects
+                yield envelope
 
 
 def _order(event: type[OrderEvent], order: int, customer: int, state: OrderState) -> OrderEvent:
@@ -149,7 +144,7 @@ def _order(event: type[OrderEvent], order: int, customer: int, state: OrderState
         order_total=Money(100),
         state=state,
         rejection_reason=None,
-        created_at=STARTED,
+        created_at=now(),
     )
 
 

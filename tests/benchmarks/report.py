@@ -1,4 +1,4 @@
-"""The results: rows of goals and tables, for the terminal, as a page and as JSON."""
+"""The results: goals and tables, as a page and as JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table as RichTable
 
 from infra.local.build import PROJECT
 
@@ -57,21 +54,6 @@ class Report:
     @property
     def broken_guards(self) -> list[Goal]:
         return [goal for goal in self.goals if goal.is_guard and not goal.met]
-
-    def show(self, console: Console) -> None:
-        for table in self.tables:
-            console.print(f"\n[b]{table.title}")
-            if table.text:
-                console.print(table.text)
-            shown = RichTable(*table.header)
-            for cells in table.rows:
-                shown.add_row(*cells)
-            console.print(shown)
-        shown = RichTable("goal", "target", "measured", "met", title="Goals", title_justify="left")
-        for goal in self.goals:
-            met = "yes" if goal.met else "[red]no"
-            shown.add_row(goal.title, goal.target, goal.measured, met)
-        console.print(shown)
 
     def write(self, directory: Path = DIRECTORY) -> None:
         """Write results.md and results.json."""
