@@ -12,7 +12,7 @@ export EMULATORS_VENV
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo dlq redrive trace stuck resume rebuild-history
+.PHONY: help install run up down url logs reset deploy-local demo dlq redrive discard trace stuck resume rebuild-history
 .PHONY: test check format audit screenshots chaos openapi fuzz docs bench bench-rebuild costs load-test lock clean
 .PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
 
@@ -53,14 +53,18 @@ demo: install ## Walk through the saga by HTTP, each request and response printe
 
 # --- Operating it ----------------------------------------------------------------------------------------------------
 
-# Each of the stack on TARGET (embedded, localstack, aws); what they are given, they take from the environment.
+# On TARGET (embedded, localstack, aws). The commands read their variables from the environment; docs/operate.md has all.
 
-dlq: install ## Show what the dead-letter queues hold, and why
+dlq: install ## Show dead letters by reason; QUEUE= lists those of one queue, SHOW=<message id> shows one whole
 	@$(BIN)/python -m infra.ops dlq
 
-redrive: install ## Send dead letters back to where they came from: QUEUE=orders-subscriber
+redrive: install ## Send dead letters back: QUEUE=orders-subscriber; MESSAGE=, EDIT=file.json, LIMIT=, DRY_RUN=1
 	@$(if $(QUEUE),,$(error QUEUE is needed: make redrive QUEUE=orders-subscriber; `make dlq` lists them))
 	@$(BIN)/python -m infra.ops redrive
+
+discard: install ## Delete a dead letter after showing it: QUEUE= MESSAGE=<message id>; YES=1 does not ask
+	@$(if $(and $(QUEUE),$(MESSAGE)),,$(error QUEUE and MESSAGE are needed; `make dlq QUEUE=...` lists message ids))
+	@$(BIN)/python -m infra.ops discard
 
 trace: install ## Show a saga as a timeline: ORDER=<id> or CORRELATION=<id>
 	@$(BIN)/python -m infra.ops trace
@@ -68,10 +72,10 @@ trace: install ## Show a saga as a timeline: ORDER=<id> or CORRELATION=<id>
 stuck: install ## Show orders that are PENDING for longer than OLDER_THAN=60 seconds, and why
 	@$(BIN)/python -m infra.ops stuck
 
-resume: install ## Publish the last event of their sagas once more; or of one: ORDER=<id>
+resume: install ## Publish the last event of stuck sagas again; ORDER=<id>: of one order
 	@$(BIN)/python -m infra.ops resume
 
-rebuild-history: install ## Make the order history view anew while the system runs; DROP=1 empties it first
+rebuild-history: install ## Rebuild the order history view while the system runs; DROP=1 deletes it first
 	@$(BIN)/python -m infra.ops rebuild-history
 
 # --- On LocalStack, in containers ------------------------------------------------------------------------------------

@@ -24,8 +24,10 @@ os.environ.update(
         "POWERTOOLS_SERVICE_NAME": "tests",
         "CUSTOMERS_TABLE": "Customers",
         "CUSTOMERS_OUTBOX_TABLE": "CustomersOutbox",
+        "CUSTOMERS_IDEMPOTENCY_TABLE": "CustomersIdempotency",
         "ORDERS_TABLE": "Orders",
         "ORDERS_OUTBOX_TABLE": "OrdersOutbox",
+        "ORDERS_IDEMPOTENCY_TABLE": "OrdersIdempotency",
         "EVENT_BUS_NAME": "customers-and-orders",
         "DEAD_LETTER_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/123456789012/dead-letters",
         # Nothing listens there: a test of the view says which database it uses.

@@ -1,4 +1,4 @@
-"""docs/openapi.json as the measure of answers."""
+"""functions/console/static/openapi.json as the measure of answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jsonschema_rs
 
 from tests.template import ROOT
 
-DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs/openapi.json").read_text())
+DOCUMENT: dict[str, Any] = json.loads((ROOT / "functions/console/static/openapi.json").read_text())
 
 
 def assert_documented(method: str, path: str, response: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""GET /health: whether the parts that the API needs are there, and which version is deployed.
+"""GET /health: whether the parts that the API needs answer, and the deployed version.
 
-Anybody may ask, so the answer has no names, no addresses and no errors: those are in the log.
+The endpoint is open to everyone, so the response has no names, addresses or errors. They are in the log.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import suppress
 from enum import StrEnum
 from functools import cache, partial
 from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
 import boto3
@@ -22,12 +23,13 @@ from botocore.config import Config
 
 from order_history.connection import connect_from_environment
 from order_history.view import OrderHistoryView
-from rest_api.resolver import RestApi, WireModel
+from rest_api.fields import WireModel
+from rest_api.resolver import RestApi
 
 TIME_LIMIT_SECONDS = 2
-"""All parts are asked at the same time. One that has not answered by then counts as down."""
-_LIFETIME_SECONDS = 5
-"""So long an answer is given again, so that nobody can make this ask DynamoDB more often."""
+"""Time limit of all checks together. A part that has not answered by then is down."""
+_LIFETIME_SECONDS = 10
+"""How long a result is reused. With the time limit, it bounds the time that requests can hold this function."""
 
 logger = Logger()
 api = RestApi(scope=None)
@@ -50,13 +52,12 @@ class PartsResponse(WireModel):
 
 class HealthResponse(WireModel):
     status: PartState
-    """Up if all parts are."""
     version: str
     parts: PartsResponse
 
 
 class TableNotActiveError(Exception):
-    """The table is being created or deleted, or cannot be used for another reason."""
+    """The table is being created or deleted, or is not accessible."""
 
 
 @cache
@@ -73,7 +74,7 @@ def check_table(name: str) -> None:
 
 def check_order_history() -> None:
     """Raises: pymongo's errors."""
-    view().ping(TIME_LIMIT_SECONDS - 0.5)  # early enough for its own reason to be logged
+    view().ping(TIME_LIMIT_SECONDS - 0.5)  # before the time limit, so that its own reason is logged
 
 
 CHECKS: dict[str, list[Callable[[], None]]] = {
@@ -87,45 +88,48 @@ CHECKS: dict[str, list[Callable[[], None]]] = {
     ],
     "order_history": [check_order_history],
 }
-_threads = ThreadPoolExecutor(max_workers=sum(map(len, CHECKS.values())))
 
 
 class Health:
-    """The state of the parts, as of at most _LIFETIME_SECONDS ago."""
+    """The states of the parts, at most _LIFETIME_SECONDS old."""
 
     def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=sum(map(len, CHECKS.values())))
+        self._running: dict[str, list[Future[None]]] = {}
         self._states: dict[str, PartState] = {}
         self._expires_at = 0.0
 
     def states(self) -> dict[str, PartState]:
-        """Of each part in CHECKS. Takes TIME_LIMIT_SECONDS at most."""
+        """Return the state of each part in CHECKS, within TIME_LIMIT_SECONDS."""
         if time.monotonic() >= self._expires_at:
-            self._states = _ask_all()
+            self._states = self._check_all()
             self._expires_at = time.monotonic() + _LIFETIME_SECONDS
         return self._states
 
+    def _check_all(self) -> dict[str, PartState]:
+        for part, checks in CHECKS.items():
+            # A check that still hangs is not started a second time.
+            if all(check.done() for check in self._running.get(part, [])):
+                self._running[part] = [self._threads.submit(check) for check in checks]
+        wait(chain.from_iterable(self._running.values()), timeout=TIME_LIMIT_SECONDS)
+        states = {}
+        for part, running in self._running.items():
+            reasons = [reason for check in running if (reason := _reason(check))]
+            states[part] = PartState.DOWN if reasons else PartState.UP
+            if reasons:
+                logger.error("part is down", extra={"part": part, "reasons": reasons})
+        return states
+
 
 health = Health()
-with suppress(Exception):  # tried again by the check, which says what is wrong
-    view()  # the secret is fetched and the connection made before the clock runs
+with suppress(Exception):  # repeated by the check, which logs the reason
+    view()  # fetches the secret during the cold start, outside the time limit
 
 
-def _ask_all() -> dict[str, PartState]:
-    asked = {part: [_threads.submit(check) for check in checks] for part, checks in CHECKS.items()}
-    wait([one for several in asked.values() for one in several], timeout=TIME_LIMIT_SECONDS)
-    states = {}
-    for part, answers in asked.items():
-        reasons = [reason for answer in answers if (reason := _reason(answer))]
-        states[part] = PartState.DOWN if reasons else PartState.UP
-        if reasons:
-            logger.error("part is down", extra={"part": part, "reasons": reasons})
-    return states
-
-
-def _reason(answer: Future[None]) -> str | None:
-    if not answer.done():
+def _reason(check: Future[None]) -> str | None:
+    if not check.done():
         return f"no answer within {TIME_LIMIT_SECONDS} seconds"
-    error = answer.exception()
+    error = check.exception()
     return None if error is None else f"{type(error).__name__}: {error}"[:300]
 
 
@@ -140,7 +144,7 @@ def _reason(answer: Future[None]) -> str | None:
     },
 )
 def get_health() -> Response[HealthResponse]:
-    """200 if all parts are up, 503 if one is down."""
+    """Check the parts that the API needs: 200 if all are up, 503 if one is down."""
     states = health.states()
     is_up = all(state is PartState.UP for state in states.values())
     return Response(
@@ -151,10 +155,8 @@ def get_health() -> Response[HealthResponse]:
             version=os.environ["VERSION"],
             parts=PartsResponse(**states),
         ),
-        {"Cache-Control": "no-store"},
     )
 
 
-@logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    return api.answer(event, context)
+    return api.handle(event, context)

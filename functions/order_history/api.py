@@ -1,42 +1,33 @@
-"""The HTTP API of Order history: queries of the view, and nothing else."""
+"""HTTP API of Order history: queries of the view."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import Field
 
 from order_history.connection import connect_from_environment
-from order_history.queries import EventInView, OrderHistoryQueries, OrderInView, OrderSummary
+from order_history.queries import OrderHistoryQueries, OrderInView
 from orders.events import OrderState, RejectionReason
-from rest_api.resolver import (
-    IdInPath,
-    IdInResponse,
-    MoneyResponse,
+from rest_api.fields import EventId, IdInPath, IdInResponse, Instant, MoneyResponse, WireModel
+from rest_api.pagination import (
     NextToken,
     PageLimit,
-    RestApi,
-    WireModel,
-    decode_next_event_token,
     decode_next_token,
     encode_next_token,
-    refusals,
+    slice_page,
 )
+from rest_api.problems import refusals
+from rest_api.resolver import RestApi
 from shared.errors import NotFoundError
 
-logger = Logger()
 api = RestApi("orderhistory")
 view = OrderHistoryQueries(connect_from_environment())
 
 
 class OrderHistoryNotFoundError(NotFoundError):
-    """The view knows of no such customer or order. It may not have heard of it yet."""
-
-
-Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-EventId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    """The view has no such customer or order, or not yet."""
 
 
 class OrderInHistory(WireModel):
@@ -45,10 +36,6 @@ class OrderInHistory(WireModel):
     state: OrderState
     rejection_reason: RejectionReason | None
     created_at: Instant
-
-    @classmethod
-    def of(cls, order: OrderSummary) -> OrderInHistory:
-        return cls(order_id=order.order_id, **_order_fields(order))
 
 
 class OrderHistoryResponse(WireModel):
@@ -65,13 +52,8 @@ class StateChange(WireModel):
     at: Instant
 
 
-class OrderTimelineResponse(WireModel):
-    order_id: IdInResponse
+class OrderTimelineResponse(OrderInHistory):
     customer_id: IdInResponse
-    order_total: MoneyResponse
-    state: OrderState
-    rejection_reason: RejectionReason | None
-    created_at: Instant
     timeline: list[StateChange]
 
 
@@ -85,29 +67,15 @@ class OrderEventResponse(WireModel):
     occurred_at: Instant
     correlation_id: str
     causation_id: EventId | None
-    projected_at: Annotated[Instant, Field(description="When the view first saw it.")]
+    projected_at: Annotated[Instant, Field(description="Time of the first delivery to the view.")]
     deliveries: Annotated[
-        int,
-        Field(ge=0, description="How often the view was handed it; 0 if it was rebuilt from it."),
+        int, Field(ge=0, description="Number of deliveries; 0 if the view was rebuilt from it.")
     ]
-
-    @classmethod
-    def of(cls, event: EventInView) -> OrderEventResponse:
-        return cls(**vars(event))
 
 
 class OrderEventsResponse(WireModel):
     events: list[OrderEventResponse]
     next_token: str | None
-
-
-def _order_fields(order: OrderSummary) -> dict[str, Any]:
-    return {
-        "order_total": MoneyResponse.of(order.order_total),
-        "state": order.state,
-        "rejection_reason": order.rejection_reason,
-        "created_at": order.created_at,
-    }
 
 
 @api.get("/customers/count")
@@ -124,34 +92,26 @@ def get_order_history(
     limit: PageLimit = 100,
     next_token: NextToken = None,
 ) -> OrderHistoryResponse:
-    """Get a customer with their orders, the latest first.
-
-    The view follows the services with a short delay. Pages are by `nextToken`.
-    """
-    api.caller.check_customer(customerId)
-    found = view.find_history(customerId, state, limit, decode_next_token(next_token))
-    if found is None:
-        raise OrderHistoryNotFoundError(f"No customer {customerId} is known here.")
+    """Get a customer with their orders, the latest first. The view follows the services with a short delay."""
+    unknown = OrderHistoryNotFoundError(f"There is no customer {customerId} in the view.")
+    api.caller.check_customer(customerId, unknown)
+    history = view.find_history(customerId, state, limit, decode_next_token(next_token))
+    if history is None:
+        raise unknown
     return OrderHistoryResponse(
-        id=customerId,
-        name=found.name,
-        credit_limit=MoneyResponse.of(found.credit_limit),
-        available_credit=MoneyResponse.of(found.available_credit),
-        orders={str(order.order_id): OrderInHistory.of(order) for order in found.orders},
-        next_token=encode_next_token(found.orders[-1].order_id) if found.has_more else None,
+        id=history.customer_id,
+        name=history.name,
+        credit_limit=history.credit_limit,
+        available_credit=history.available_credit,
+        orders={str(order.order_id): order for order in history.orders},
+        next_token=encode_next_token(history.orders[-1].order_id) if history.has_more else None,
     )
 
 
 @api.get("/orderhistory/orders/<orderId>", responses=refusals(OrderHistoryNotFoundError))
 def get_order_timeline(orderId: IdInPath) -> OrderTimelineResponse:  # noqa: N803
     """Get an order with the timeline of its states."""
-    order = _find_order_of_caller(orderId)
-    return OrderTimelineResponse(
-        order_id=orderId,
-        customer_id=order.customer_id,
-        timeline=[StateChange(state=change.state, at=change.at) for change in order.timeline],
-        **_order_fields(order),
-    )
+    return OrderTimelineResponse.model_validate(_find_visible_order(orderId))
 
 
 @api.get("/orderhistory/orders/<orderId>/events", responses=refusals(OrderHistoryNotFoundError))
@@ -160,30 +120,20 @@ def get_order_events(
     limit: PageLimit = 100,
     next_token: NextToken = None,
 ) -> OrderEventsResponse:
-    """Get all events that concern an order, as they occurred.
-
-    With when the view first saw each, and how often. Pages are by `nextToken`.
-    """
-    events = _find_order_of_caller(orderId).events
-    last_id = decode_next_event_token(next_token)
-    if last_id is not None:
-        ids = [event.event_id for event in events]
-        events = events[ids.index(last_id) + 1 :] if last_id in ids else []
-    page = events[:limit]
-    return OrderEventsResponse(
-        events=[OrderEventResponse.of(event) for event in page],
-        next_token=encode_next_token(page[-1].event_id) if len(events) > limit else None,
-    )
+    """Get all events of an order as they occurred, with the number of deliveries of each to the view."""
+    events = _find_visible_order(orderId).events
+    page, following = slice_page(events, lambda event: event.event_id, limit, next_token)
+    return OrderEventsResponse(events=page, next_token=following)
 
 
-def _find_order_of_caller(order_id: int) -> OrderInView:
+def _find_visible_order(order_id: int) -> OrderInView:
+    unknown = OrderHistoryNotFoundError(f"There is no order {order_id} in the view.")
     order = view.find_order(order_id)
     if order is None:
-        raise OrderHistoryNotFoundError(f"No order {order_id} is known here.")
-    api.caller.check_customer(order.customer_id)
+        raise unknown
+    api.caller.check_customer(order.customer_id, unknown)
     return order
 
 
-@logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    return api.answer(event, context)
+    return api.handle(event, context)

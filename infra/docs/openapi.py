@@ -1,7 +1,7 @@
-"""The API's documentation, OpenAPI 3.1, made from the handlers of all services: `make openapi` writes docs/openapi.json.
+"""The API's documentation, OpenAPI 3.1, from the handlers of all services: `make openapi` writes it.
 
-Powertools' event handler knows routes, parameters and models. Added here is what it cannot know: how the
-services are one API, the problems that any request may meet, and examples.
+Powertools generates routes, parameters and models, and merges the services. Added here: the problems that any request
+may cause, links, and examples.
 """
 
 from __future__ import annotations
@@ -19,38 +19,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aws_lambda_powertools.event_handler.api_gateway import Route
-
     from rest_api.resolver import RestApi
 
 Json = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "openapi.json"
+DOCUMENT = ROOT / "functions/console/static/openapi.json"
 PROBLEM_JSON = "application/problem+json"
 
 TAGS: dict[str | None, tuple[str, str]] = {
     "customers": ("Customers", "Customers and their credit."),
-    "orders": ("Orders", "Orders, and the saga that decides their fate."),
+    "orders": ("Orders", "Orders, and the saga that approves or rejects them."),
     "orderhistory": (
         "Order history",
         "A view of customers with their orders. It follows the services with a short delay.",
     ),
-    None: ("Health", "Whether the parts that the API needs are there."),
+    None: ("Health", "Whether the parts that the API needs answer."),
 }
-"""Name and description by the scope of the service's API. What has none is open to everybody."""
+"""Name and description by the scope of the service's API. None is open to everyone."""
 
 DESCRIPTION = """\
-Customers have a credit limit, and orders use it. Creating an order starts a saga across two services: it is PENDING
-at first, and soon APPROVED, or REJECTED where the credit does not suffice or there is no such customer.
+Customers have a credit limit, and orders use it. Creating an order starts a saga across two services: the order is PENDING
+at first. It becomes APPROVED, or REJECTED if the credit does not suffice or the customer does not exist.
 
-- Ids and amounts are JSON numbers. An amount has two decimal places at most.
-- A request has the fields that are described here and no others. Answers may get more of them: pass over what you do not know.
-- Errors are problem documents (RFC 9457). What never reaches a service (an unknown path, too many requests) is answered by
-  API Gateway in its own form: `{"message": ...}`.
-- Every answer has an `X-Correlation-Id`. It is in every event and log line that the request leads to.
-- A token is needed where an issuer is configured, with the scope that the operation names. Where API Gateway authorizes by IAM,
-  requests are signed (SigV4) instead.
+- Ids and amounts are JSON numbers. An amount has at most two decimal places.
+- A request may have only the fields that are described here. A response may get more of them: ignore unknown ones.
+- Errors are problem documents (RFC 9457).
+- Every response has an `X-Correlation-Id`. It is in every event and log line that the request leads to.
+- A token is needed where an issuer is configured, with the scope that the operation names. A token for one customer gets
+  404 for the data of another. Where API Gateway authorizes by IAM, requests are signed (SigV4) instead.
 """
 
 EXAMPLES: Json = {
@@ -75,24 +72,24 @@ EXAMPLES: Json = {
         }
     },
 }
-"""By the name of a field, or of a schema and its field."""
+"""By the name of a field or parameter, or of a schema and its field."""
 
 PROBLEM: Json = {
     "type": "object",
-    "description": "What is wrong, as RFC 9457 writes it.",
+    "description": "A problem document as RFC 9457 defines it.",
     "properties": {
         "type": {
             "type": "string",
             "format": "uri",
             "pattern": "^urn:customers-and-orders:problem:[a-z-]+$",
-            "description": "Names the kind of problem. Programs decide by it.",
+            "description": "The kind of problem, for programs.",
         },
         "title": {"type": "string", "description": "The HTTP status in words."},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": {"type": "string", "description": "What is wrong in this case, for people."},
+        "detail": {"type": "string", "description": "This problem, for people."},
         "errors": {
             "type": "array",
-            "description": "For bad input, each field that is wrong, up to twenty.",
+            "description": "The wrong fields of a bad request, up to twenty.",
             "items": {
                 "type": "object",
                 "properties": {
@@ -104,76 +101,79 @@ PROBLEM: Json = {
         },
         "correlationId": {
             "type": "string",
-            "description": "For a failure of ours: what to look for in the logs.",
+            "description": "The id of an unexpected failure in the logs.",
         },
     },
     "required": ["type", "title", "status", "detail"],
 }
-
 HEADERS: Json = {"X-Correlation-Id": {"$ref": "#/components/headers/X-Correlation-Id"}}
 CORRELATION_ID: Json = {
     "description": "Id of the request in all events and log lines that it leads to.",
     "required": True,
     "schema": {"type": "string", "minLength": 1},
 }
+BEARER: Json = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "A token of the OpenID Connect issuer, where one is configured.",
+}
 
 
 def document() -> Json:
-    """The whole document."""
+    """Return the whole document."""
+    from aws_lambda_powertools.event_handler.openapi.merge import OpenAPIMerge  # noqa: PLC0415
+    from aws_lambda_powertools.event_handler.openapi.models import (  # noqa: PLC0415
+        License,
+        Server,
+        Tag,
+    )
+
     apis = [handler.api for handler in _handlers()]
-    paths: Json = {}
-    problems: Json = {}
-    schemas: Json = {"Problem": PROBLEM}
-    for api in apis:
-        generated = json.loads(api.get_openapi_json_schema())
-        for route in api.routes:
-            operation = generated["paths"][route.openapi_path][route.method.lower()]
-            methods = paths.setdefault(route.openapi_path, {})
-            assert route.method.lower() not in methods, f"{route.openapi_path} has two handlers"
-            methods[route.method.lower()] = _operation(api, route, operation, problems)
-        for name, schema in generated["components"]["schemas"].items():
-            # Powertools' own error documents have no use in our APIs.
-            if "Validation" not in name:
-                assert schemas.setdefault(name, schema) == schema, f"there are two {name}"
-    _link(paths)
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Customers and Orders",
-            "version": tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"],
-            "description": DESCRIPTION,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": ".", "description": "Where this document comes from."}],
-        "tags": [
-            {"name": name, "description": description}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    merge = OpenAPIMerge(
+        title="Customers and Orders",
+        version=project["version"],
+        openapi_version="3.1.0",
+        description=DESCRIPTION,
+        license_info=License(name=project["license"], identifier=project["license"]),
+        servers=[Server(url=".", description="The server of this document.")],
+        tags=[
+            Tag(name=name, description=description)
             for name, description in (TAGS | {api.scope: _tag(api) for api in apis}).values()
         ],
-        "security": [{}, {"bearer": []}],
-        "paths": {path: paths[path] for path in sorted(paths)},
-        "components": {
-            "schemas": {name: _schema(name, schemas[name]) for name in sorted(schemas)},
-            "responses": {kind: problems[kind] for kind in sorted(problems)},
-            "headers": {"X-Correlation-Id": CORRELATION_ID},
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": "A token of the configured OpenID Connect issuer, where there is one.",
-                }
-            },
-        },
+        on_conflict="error",
+    )
+    for api in apis:
+        merge.add_schema(json.loads(api.get_openapi_json_schema()))
+    merged = merge.get_openapi_schema()
+    problems: Json = {}
+    for api in apis:
+        for route in api.routes:
+            methods = merged["paths"][route.openapi_path]
+            method = route.method.lower()
+            methods[method] = _operation(api, route, methods[method], problems)
+    _link(merged["paths"])
+    # Powertools' own error documents are never sent.
+    schemas = {n: s for n, s in merged["components"]["schemas"].items() if "Validation" not in n}
+    schemas["Problem"] = PROBLEM
+    merged["paths"] = dict(sorted(merged["paths"].items()))
+    merged["components"] = {
+        "schemas": {name: _schema(name, schema) for name, schema in sorted(schemas.items())},
+        "responses": dict(sorted(problems.items())),
+        "headers": {"X-Correlation-Id": CORRELATION_ID},
+        "securitySchemes": {"bearer": BEARER},
     }
+    return merged
 
 
 def to_text(generated: Json) -> str:
-    """The document as it is committed. ASCII, so that no invisible character hides in it."""
+    """Return the document as it is committed. ASCII, so that invisible characters are seen."""
     return json.dumps(generated, indent=2) + "\n"
 
 
 def _handlers() -> Iterator[Any]:
-    """The modules of all functions that are an HTTP API, by Powertools' event handler."""
+    """Import the modules of all functions that serve an HTTP API."""
     for path in sorted((ROOT / "functions").glob("*/*.py")):
         if "RestApi(" in path.read_text():
             yield importlib.import_module(f"functions.{path.parent.name}.{path.stem}")
@@ -183,81 +183,61 @@ def _tag(api: RestApi) -> tuple[str, str]:
     return TAGS.get(api.scope) or (str(api.scope).capitalize(), "")
 
 
-def _operation(api: RestApi, route: Route, generated: Json, problems: Json) -> Json:
-    """The operation as it is documented. The problems that it may answer with are added to `problems`."""
+def _operation(api: RestApi, route: Any, generated: Json, problems: Json) -> Json:
+    """Return the operation as it is documented. Add the problems that it may cause to `problems`."""
     words = inspect.getdoc(route.func) or route.func.__name__.replace("_", " ").capitalize()
     summary, description, *_ = *re.split(r"\.(?:\s+|$)", words, maxsplit=1), ""
     action = "read" if route.method == "GET" else "write"
-    scope = f"Scope of a token: `{api.scope}:{action}`." if api.scope else "Open to everybody."
+    scope = f"Scope of a token: `{api.scope}:{action}`." if api.scope else "Open to everyone."
     operation: Json = {
         "tags": [_tag(api)[0]],
         "summary": summary,
         "description": "\n\n".join(filter(None, (description.strip(), scope))),
-        "operationId": _camel_case(route.func.__name__),
+        "operationId": re.sub("_(.)", lambda letter: letter[1].upper(), route.func.__name__),
     }
-    if api.scope is None:
-        operation["security"] = [{}]
+    if api.scope is not None:
+        operation["security"] = [{}, {"bearer": []}]
     if "parameters" in generated:
         operation["parameters"] = [_parameter(parameter) for parameter in generated["parameters"]]
     if "requestBody" in generated:
         operation["requestBody"] = generated["requestBody"]
-    responses: Json = {}
-    ours = {k: v for k, v in generated["responses"].items() if not _is_powertools_error(v)}
-    for status, response in sorted((_common_problems(api, route, operation) | ours).items()):
+    operation["responses"] = {}
+    possible = _common_problems(api, route, operation) | generated["responses"]
+    for status, response in sorted(possible.items()):
         if PROBLEM_JSON in response.get("content", {}):
             (kind,) = response["content"][PROBLEM_JSON]["examples"]
             problems[kind] = _problem(status, response)
-            responses[status] = {"$ref": f"#/components/responses/{kind}"}
+            operation["responses"][status] = {"$ref": f"#/components/responses/{kind}"}
         else:
-            responses[status] = {"description": "OK", "headers": HEADERS, **_result(response)}
-    operation["responses"] = responses
+            description = response["description"].replace("Successful Response", "OK")
+            result = {"description": description, "headers": HEADERS, **_schema("", response)}
+            operation["responses"][status] = {**result, "description": description}
     return operation
 
 
-def _result(response: Json) -> Json:
-    """The response, with our schemas and, where Powertools has none but its own words, without words."""
-    result = dict(response)
-    if result["description"] == "Successful Response":
-        del result["description"]
-    if "content" in result:
-        result["content"] = {
-            media_type: {**content, "schema": _schema("", content["schema"])}
-            for media_type, content in result["content"].items()
-        }
-    return result
+def _common_problems(api: RestApi, route: Any, operation: Json) -> Json:
+    """Return the problems that any request of this kind may cause, by status."""
+    from rest_api.json_body import MAX_BODY_BYTES  # noqa: PLC0415
+    from rest_api.problems import UNEXPECTED, documented  # noqa: PLC0415
 
-
-def _is_powertools_error(response: Json) -> bool:
-    """Whether Powertools would answer so, and our APIs do not."""
-    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
-    return "ValidationError" in schema.get("$ref", "")
-
-
-def _common_problems(api: RestApi, route: Route, operation: Json) -> Json:
-    """What any request may meet, or any of this kind, by status."""
-    from rest_api.resolver import MAX_BODY_BYTES, problem_response  # noqa: PLC0415, once the path is set
-
-    unexpected = "Something went wrong here. It may work if you try again."
-    problems = [(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected-error", unexpected)]
+    problems = [(500, "unexpected-error", UNEXPECTED)]
     if api.scope is not None:
-        detail = "The token is missing, or is not valid."
-        problems.append((HTTPStatus.UNAUTHORIZED, "unauthenticated", detail))
-        problems.append((HTTPStatus.FORBIDDEN, "forbidden", "The token does not allow this."))
+        problems.append((401, "unauthenticated", "The token is missing or not valid."))
+        problems.append((403, "forbidden", "The token does not allow this."))
     if "parameters" in operation or "requestBody" in operation:
-        detail = "The request is not valid."
-        problems.append((HTTPStatus.BAD_REQUEST, "invalid-request", detail))
+        problems.append((400, "invalid-request", "The request is not valid."))
     if route.method != "GET":
-        detail = f"The body has more than {MAX_BODY_BYTES} bytes."
-        problems.append((HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", detail))
-        detail = "The body is said to be something else than application/json."
-        problems.append((HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
+        too_large = f"The body has more than {MAX_BODY_BYTES} bytes."
+        problems.append((413, "content-too-large", too_large))
+        other_type = "The Content-Type of the body is not application/json."
+        problems.append((415, "unsupported-media-type", other_type))
     return {
-        str(status.value): problem_response(status, kind, text) for status, kind, text in problems
+        str(status): documented(HTTPStatus(status), kind, text) for status, kind, text in problems
     }
 
 
 def _problem(status: str, response: Any) -> Json:
-    """The response, its example with what a problem of this status has more than others."""
+    """Return the response, its example with the members that problems of this status have."""
     headers = HEADERS
     ((_, example),) = response["content"][PROBLEM_JSON]["examples"].items()
     match int(status):
@@ -278,24 +258,29 @@ def _parameter(parameter: Json) -> Json:
         name = name.title()
     schema = _schema(name, parameter["schema"])
     schema.pop("description", None)
-    # Optional means that it may be left out. There is no null in a query or a header.
-    choices = [choice for choice in schema.pop("anyOf", []) if choice != {"type": "null"}]
-    for choice in choices:
-        schema.update(choice)
+    # An optional parameter may be left out. A query or a header has no null.
+    for choice in schema.pop("anyOf", []):
+        if choice != {"type": "null"}:
+            schema.update(choice)
     described: Json = {"name": name, "in": parameter["in"], "required": parameter["required"]}
     if "description" in parameter:
         described["description"] = parameter["description"]
     elif parameter["in"] == "path":
-        described["description"] = f"The {name} that a POST or a list has answered with."
+        described["description"] = f"A {name} from the response to a POST or from a list."
+        described["example"] = EXAMPLES[name]
     return {**described, "schema": schema}
 
 
 def _schema(name: str, generated: Any, *, is_schema: bool = True) -> Any:
-    """The schema with exact numbers, with examples, and without titles, which only repeat the names."""
+    """Return the schema with exact numbers, with examples, and without titles, which repeat the names."""
+    from shared.identifiers import MAX_ID  # noqa: PLC0415
+
     if isinstance(generated, list):
         return [_schema(name, inner) for inner in generated]
-    if isinstance(generated, float):
-        return _exact(generated)
+    if isinstance(generated, float):  # Powertools keeps all limits as floats
+        if generated == float(MAX_ID):
+            return MAX_ID
+        return int(generated) if generated.is_integer() else generated
     if not isinstance(generated, dict):
         return generated
     schema = {
@@ -310,49 +295,37 @@ def _schema(name: str, generated: Any, *, is_schema: bool = True) -> Any:
     return schema
 
 
-def _exact(number: float) -> int | float:
-    """Powertools' models hold all limits as floats, which the largest id does not fit."""
-    from shared.identifiers import MAX_ID  # noqa: PLC0415, once the path is set
-
-    if number == float(MAX_ID):
-        return MAX_ID
-    return int(number) if number.is_integer() else number
-
-
 def _link(paths: Json) -> None:
-    """Whatever a POST creates is linked with all operations that have its id in their path."""
+    """Link each POST that creates something with all operations that have its id in their path."""
     operations = [operation for methods in paths.values() for operation in methods.values()]
-    for path, methods in paths.items():
-        created = {"/customers": "customerId", "/orders": "orderId"}.get(path)
-        if created is None or "post" not in methods:
-            continue
-        methods["post"]["responses"]["200"]["links"] = {
-            operation["operationId"]: {
-                "operationId": operation["operationId"],
-                "parameters": {created: f"$response.body#/{created}"},
+    for path, created in {"/customers": "customerId", "/orders": "orderId"}.items():
+        if "post" in paths.get(path, {}):
+            paths[path]["post"]["responses"]["200"]["links"] = {
+                operation["operationId"]: {
+                    "operationId": operation["operationId"],
+                    "parameters": {created: f"$response.body#/{created}"},
+                }
+                for operation in operations
+                if any(p["name"] == created for p in operation.get("parameters", []))
             }
-            for operation in operations
-            if any(parameter["name"] == created for parameter in operation.get("parameters", []))
-        }
-
-
-def _camel_case(name: str) -> str:
-    return re.sub("_(.)", lambda letter: letter[1].upper(), name)
 
 
 def _prepare() -> None:
-    """The handlers can be imported, though there is nothing that they could talk to."""
+    """Make the handlers importable without anything that they could connect to."""
     sys.path[:0] = [str(ROOT), str(ROOT / "layers" / "common")]
-    names = ("CUSTOMERS_TABLE", "CUSTOMERS_OUTBOX_TABLE", "ORDERS_TABLE", "ORDERS_OUTBOX_TABLE")
-    os.environ.update(dict.fromkeys((*names, "POWERTOOLS_SERVICE_NAME"), "none"))
+    tables = (
+        f"{s}{kind}_TABLE"
+        for s in ("CUSTOMERS", "ORDERS")
+        for kind in ("", "_OUTBOX", "_IDEMPOTENCY")
+    )
+    os.environ.update(dict.fromkeys((*tables, "POWERTOOLS_SERVICE_NAME"), "none"))
     os.environ.update({"AWS_DEFAULT_REGION": "us-east-1", "MONGODB_URI": "mongodb://127.0.0.1:1"})
 
 
 def main() -> None:
     _prepare()
-    DOCUMENT.parent.mkdir(exist_ok=True)
     DOCUMENT.write_text(to_text(document()))
-    print(f"{DOCUMENT.relative_to(ROOT)} is written.")
+    print(f"Wrote {DOCUMENT.relative_to(ROOT)}.")
 
 
 if __name__ == "__main__":

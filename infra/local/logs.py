@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.local.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
+from infra.terminal import clean_lines
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
@@ -74,7 +75,7 @@ def _line(function: str, event: "FilteredLogEventTypeDef") -> str | None:
     if not message or message.startswith(PLATFORM_LINES):
         return None
     time = datetime.fromtimestamp(event["timestamp"] / 1000).astimezone().strftime("%H:%M:%S")
-    return f"{time} {function:<25}{_short(message)}"
+    return f"{time} {function:<25}{clean_lines(_short(message))}"
 
 
 def _short(message: str) -> str:
@@ -85,4 +86,4 @@ def _short(message: str) -> str:
     if not isinstance(entry, dict) or "message" not in entry:
         return message
     details = [f"{key}={value}" for key, value in entry.items() if key not in COMMON_KEYS]
-    return " ".join([f"{entry.get('level', ''):<8}{entry['message']}", *details])
+    return " ".join([f"{entry.get('level', '')!s:<8}{entry['message']}", *details])

@@ -1,11 +1,10 @@
-"""Operating the stack: dead letters, sagas as timelines, orders that are stuck, the view rebuilt.
+"""Tools for operators: dead letters, traces, stuck orders, the rebuild of the view.
 
-Through AWS's APIs alone, so it is the same on an emulator and on AWS.
+They use AWS's APIs only, so they work on an emulator and on AWS.
 """
 
 import sys
 
 from infra.local.build import PROJECT
 
-# The events and their ids are what the functions say they are.
-sys.path.append(str(PROJECT / "layers/common"))
+sys.path.append(str(PROJECT / "layers/common"))  # for infra.ops.domain

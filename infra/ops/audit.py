@@ -1,4 +1,4 @@
-"""The audit: whether the three services agree, whatever has happened. Over HTTP, and the queues over AWS's API."""
+"""The consistency check: compare Customers, Orders and Order history over HTTP."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from infra.local.api_client import ApiClient
+from infra.ops.domain import OrderState
+from infra.ops.target import queue_depth
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -16,19 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class Audit:
-    """What was found. No findings: every order is decided, no limit is broken, and all three services agree."""
+    """The result. Without findings all orders are decided, no limit is exceeded, and the services agree."""
 
     customers: int = 0
-    orders_by_state: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    orders_by_state: dict[OrderState, int] = field(default_factory=lambda: defaultdict(int))
     findings: list[str] = field(default_factory=list)
 
 
 def audit(api: ApiClient) -> Audit:
-    """Reads every customer and every order in Customers, Orders and Order history, and compares."""
+    """Read every customer and every order from all three services, and compare.
+
+    Raises: ValueError for an order state that OrderState does not have.
+    """
     result = Audit()
     orders_of: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
     for order in api.orders():
-        result.orders_by_state[order["orderState"]] += 1
+        result.orders_by_state[OrderState(order["orderState"])] += 1
         orders_of[order["customerId"]][str(order["orderId"])] = order
     for customer in api.customers():
         result.customers += 1
@@ -37,23 +42,21 @@ def audit(api: ApiClient) -> Audit:
         result.findings += _view_findings(api, customer, orders)
     for orders in orders_of.values():
         result.findings += _findings_of_unknown_customer(api, orders.values())
-    if pending := result.orders_by_state["PENDING"]:
-        result.findings.append(f"{pending} orders are still PENDING")
+    result.findings += [
+        f"{number} orders are still {state}"
+        for state, number in result.orders_by_state.items()
+        if not state.is_final
+    ]
     return result
 
 
 def queue_depths(sqs: SQSClient, prefix: str) -> dict[str, int]:
-    """How many messages there are, waiting or in flight, in each queue whose name starts with `prefix`."""
-    depths = {}
-    for page in sqs.get_paginator("list_queues").paginate(QueueNamePrefix=prefix):
-        for url in page.get("QueueUrls", []):
-            attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-            depths[url.rsplit("/", 1)[1]] = sum(
-                int(count)
-                for name, count in attributes["Attributes"].items()
-                if name.startswith("ApproximateNumberOfMessages")
-            )
-    return depths
+    """Return the number of messages, those in flight included, of each queue whose name starts with `prefix`."""
+    return {
+        url.rsplit("/", 1)[1]: queue_depth(sqs, url)
+        for page in sqs.get_paginator("list_queues").paginate(QueueNamePrefix=prefix)
+        for url in page.get("QueueUrls", [])
+    }
 
 
 def _amount(money: dict[str, Any]) -> Decimal:
@@ -61,14 +64,14 @@ def _amount(money: dict[str, Any]) -> Decimal:
 
 
 def _credit_findings(customer: dict[str, Any], orders: Iterable[dict[str, Any]]) -> list[str]:
-    approved = sum(_amount(o["orderTotal"]) for o in orders if o["orderState"] == "APPROVED")
+    held = sum(_amount(o["orderTotal"]) for o in orders if OrderState(o["orderState"]).holds_credit)
     limit, available = _amount(customer["creditLimit"]), _amount(customer["availableCredit"])
     name = f"customer {customer['customerId']}"
     findings = []
-    if approved > limit:
-        findings.append(f"{name}: {approved} approved, and the limit is {limit}")
-    if limit - available != approved:
-        findings.append(f"{name}: {limit - available} reserved, and {approved} approved")
+    if held > limit:
+        findings.append(f"{name}: the orders hold {held}, and the limit is {limit}")
+    if limit - available != held:
+        findings.append(f"{name}: {limit - available} is reserved, and the orders hold {held}")
     return findings
 
 

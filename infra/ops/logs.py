@@ -1,4 +1,8 @@
-"""What the functions have logged of one correlation."""
+"""Log lines of the functions, by correlation.
+
+Lines are read by the name of their function, their level and their keys, not by their message: a relay's line
+names the events that it published, and a subscriber's line the events that it handled.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from infra.ops.target import Target
+from infra.ops.untrusted import Json, parse_object, text_at
 
-GROUPS_AT_ONCE = 4
+PARALLEL_GROUPS = 4
+MAX_MILLISECONDS = 86_400_000
+"""A longer duration in a line is not believed."""
+FAILURES = ("WARNING", "ERROR", "CRITICAL")
 
 
 @dataclass(frozen=True)
@@ -19,34 +27,44 @@ class LogLine:
     """One JSON line of a function."""
 
     function: str
-    """Without the stack's name: `orders-api`."""
+    """Name without the stack's name, for example `orders-api`."""
     at: datetime
-    entry: dict[str, Any]
+    entry: Json
 
     @property
     def message(self) -> str:
-        """What it says."""
-        return str(self.entry.get("message", ""))
+        """The name of what happened."""
+        return text_at(self.entry, "message")
 
     @property
     def duration(self) -> timedelta:
-        """What was done took so long when the line was written."""
-        return timedelta(milliseconds=float(self.entry.get("milliseconds", 0)))
+        """How long the work took that the line reports."""
+        value = self.entry.get("milliseconds")
+        if isinstance(value, int | float) and 0 <= value <= MAX_MILLISECONDS:
+            return timedelta(milliseconds=value)
+        return timedelta()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the line reports a failure."""
+        return self.entry.get("level") in FAILURES
 
     @property
     def reason(self) -> str:
-        """Why something failed; empty if nothing did."""
-        name, text = self.entry.get("exception_name"), self.entry.get("exception")
-        if not name:
-            return str(self.entry.get("reason", ""))
-        return str(text).strip().splitlines()[-1] if text else str(name)
+        """Why it failed: the last line of the exception, or the key `reason`; may be empty."""
+        lines = text_at(self.entry, "exception").strip().splitlines() or [""]
+        return lines[-1] or text_at(self.entry, "reason")
 
-    def events(self) -> list[dict[str, Any]]:
-        """What it says of events: a subscriber's line of one, a relay's of all that it has published."""
-        if "event_id" in self.entry:
+    def events(self) -> list[Json]:
+        """Return the keys of each event that the line names: its own, or those in its lists."""
+        if text_at(self.entry, "event_id"):
             return [self.entry]
-        listed = self.entry.get("events")
-        return [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
+        lists = (value for value in self.entry.values() if isinstance(value, list))
+        return [named for values in lists for named in values if text_at(named, "event_id")]
+
+    def names(self, event_id: str) -> bool:
+        """Return whether the line names the event."""
+        return any(text_at(named, "event_id") == event_id for named in self.events())
 
 
 class FunctionLogs:
@@ -64,13 +82,13 @@ class FunctionLogs:
     def of_correlation(
         self, correlation_id: str, since: datetime | None = None, functions: Container[str] = ()
     ) -> list[LogLine]:
-        """All lines that name the correlation, oldest first; only those of `functions`, if any are named."""
+        """Return the lines that name the correlation, oldest first: of `functions`, or of all functions."""
         groups = [
             group
             for group in self._groups
             if not functions or group.removeprefix(self._prefix) in functions
         ]
-        with ThreadPoolExecutor(GROUPS_AT_ONCE) as threads:
+        with ThreadPoolExecutor(PARALLEL_GROUPS) as threads:
             found = threads.map(
                 lambda group: list(self._read(group, correlation_id, since)), groups
             )
@@ -78,29 +96,22 @@ class FunctionLogs:
         return sorted(lines, key=lambda line: line.at)
 
     def _read(self, group: str, text: str, since: datetime | None) -> Iterator[LogLine]:
-        start: Any = {"startTime": int(since.timestamp() * 1000)} if since else {}
+        start: Any = {"startTime": max(0, int(since.timestamp() * 1000))} if since else {}
         pages = self._client.get_paginator("filter_log_events").paginate(
-            logGroupName=group, filterPattern=f'"{text}"', **start
+            logGroupName=group, filterPattern=json.dumps(text), **start
         )
         function = group.removeprefix(self._prefix)
         for page in pages:
             for event in page["events"]:
-                entry = _parse(event["message"])
+                entry = parse_object(event["message"])
                 if entry and text in event["message"]:  # not every emulator filters
                     yield LogLine(function, _instant(entry, event["timestamp"]), entry)
 
 
-def _parse(message: str) -> dict[str, Any]:
+def _instant(entry: Json, ingested_at: int) -> datetime:
+    """Return when the line was written. CloudWatch's own time may be that of the whole invocation."""
     try:
-        entry = json.loads(message)
-    except ValueError:
-        return {}
-    return entry if isinstance(entry, dict) else {}
-
-
-def _instant(entry: dict[str, Any], ingested_at: int) -> datetime:
-    """When the line was written; CloudWatch's own time may be that of the whole invocation."""
-    try:
-        return datetime.strptime(entry["timestamp"], "%Y-%m-%d %H:%M:%S,%f%z").astimezone(UTC)
-    except (KeyError, TypeError, ValueError):
+        written = datetime.strptime(text_at(entry, "timestamp"), "%Y-%m-%d %H:%M:%S,%f%z")
+        return written.astimezone(UTC)
+    except (ValueError, OverflowError):
         return datetime.fromtimestamp(ingested_at / 1000, UTC)

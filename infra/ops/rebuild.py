@@ -1,104 +1,114 @@
-"""The order history view made anew: the rebuild function, invoked part by part until all have been read."""
+"""Drives the function that rebuilds the order history view, part by part, and shows the progress."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.ops.target import OperateError, Target
+from infra.ops.target import OperateError, Target, explain
+from infra.terminal import say
 
 FUNCTION = "OrderHistoryRebuildFunction"
 SECONDS_PER_INVOCATION = 5
-"""So often there is something to show, and so long it takes to stop; longer, where a page takes longer."""
-# Above the function's time limit.
+"""How long one invocation reads pages, and how long an interrupt has to wait for it."""
 CONFIG = Config(read_timeout=90, retries={"total_max_attempts": 3, "mode": "standard"})
+"""The read timeout is above the function's time limit of 60 s."""
 ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
+"""Before the second attempt, doubled before each later one."""
+SECONDS_BETWEEN_LINES = 5.0
 
 Part = dict[str, Any]
-Show = Callable[[Part], None]
 
 
 class HistoryRebuild:
-    """Drives the stack's rebuild function. How far it has come is in the view, not here."""
+    """Invokes the rebuild function until each part is done. The progress is kept in the view."""
 
     def __init__(self, target: Target, parallel: int) -> None:
         self._parallel = parallel
-        config = Config(max_pool_connections=parallel + 1)
-        self._lambda = target.client("lambda", CONFIG.merge(config))
-        self._dynamodb = target.client("dynamodb")
+        config = CONFIG.merge(Config(max_pool_connections=parallel + 1))
+        self._lambda = target.client("lambda", config)
         self._function = target.resource(FUNCTION)
-        self._tables = {s: target.resource(f"{s}Outbox") for s in ("Customers", "Orders")}
         self._stop = threading.Event()
-
-    def estimates(self) -> dict[str, int]:
-        """How many events are in each outbox, by its service. DynamoDB counts them every six hours or so."""
-        return {
-            service: self._dynamodb.describe_table(TableName=table)["Table"]["ItemCount"]
-            for service, table in self._tables.items()
-        }
+        self._parts: dict[str, Part] = {}
+        self._started, self._read_before = time.monotonic(), 0
 
     def drop(self) -> None:
-        """The view is empty, and knows of no rebuild."""
+        """Delete the view and the progress of a rebuild."""
         self._invoke(command="drop")
 
     def unfinished(self) -> list[Part]:
-        """The parts of a rebuild that was begun and has not ended; none if there is no such thing."""
+        """Return the parts of a rebuild that was begun and not finished."""
         return self._invoke(command="progress")
 
     def begin(self, segments: int) -> list[Part]:
-        """A new rebuild has begun; what was left of another is forgotten."""
+        """Begin a rebuild, and forget an unfinished one."""
         return self._invoke(command="begin", segments=segments)
 
-    def run(self, parts: list[Part], show: Show) -> None:
-        """All parts are read to their end; `show` is told of each step of each.
+    def run(self, parts: list[Part]) -> None:
+        """Read all parts to their end, and print the progress every few seconds.
 
-        Raises: OperateError if one fails again and again, or if the view was lost meanwhile;
-        KeyboardInterrupt when the invocations under way have ended.
+        Raises: OperateError if the function keeps failing, or if the view was deleted meanwhile.
+        KeyboardInterrupt is raised when the invocations in progress have ended.
         """
+        self._parts = {part["_id"]: part for part in parts}
+        self._started, self._read_before = time.monotonic(), self._sum("read")
         with ThreadPoolExecutor(self._parallel) as threads:
-            running = [threads.submit(self._read, part, show) for part in parts]
+            running = [threads.submit(self._read, part) for part in parts]
             try:
-                wait(running, return_when=FIRST_EXCEPTION)
+                while wait(running, SECONDS_BETWEEN_LINES, FIRST_EXCEPTION).not_done:
+                    if any(part.done() and part.exception() for part in running):
+                        break
+                    say(self.summary())
             finally:
                 self._stop.set()
         for part in running:
             part.result()
         self._invoke(command="end")
 
-    def _read(self, part: Part, show: Show) -> None:
-        show(part)
+    def summary(self) -> str:
+        """Return what was read, and how fast."""
+        read, unreadable = self._sum("read"), self._sum("unreadable")
+        skipped = f", {unreadable:,} unreadable (see the function's log)" if unreadable else ""
+        done = sum(part["state"] == "done" for part in self._parts.values())
+        seconds = time.monotonic() - self._started
+        rate = (read - self._read_before) / max(seconds, 0.001)
+        return (
+            f"{read:,} events read, {self._sum('projected'):,} projected{skipped}; "
+            f"{done} of {len(self._parts)} parts done; {seconds:.1f} s, {rate:,.0f} events per second"
+        )
+
+    def _sum(self, key: str) -> int:
+        return sum(part[key] for part in self._parts.values())
+
+    def _read(self, part: Part) -> None:
+        name = part["_id"]
         while part["state"] != "done" and not self._stop.is_set():
-            parts = self._invoke(
-                command="advance", part=part["_id"], seconds=SECONDS_PER_INVOCATION
-            )
-            current = next((p for p in parts if p["_id"] == part["_id"]), None)
-            if current is None:
+            parts = self._invoke(command="advance", part=name, seconds=SECONDS_PER_INVOCATION)
+            if name not in (found := {p["_id"]: p for p in parts}):
                 raise OperateError(
-                    "The view was lost meanwhile: `make rebuild-history` starts anew."
+                    "The view was deleted during the rebuild. Run `make rebuild-history` again."
                 )
-            part = current
-            show(part)
+            self._parts[name] = part = found[name]
 
     def _invoke(self, **command: Any) -> list[Part]:
-        """The parts as the function has answered with. It is asked again a few times when it fails."""
+        """Return the parts in the function's answer. Failed invocations are retried."""
         problem = ""
         for attempt in range(ATTEMPTS):
-            if attempt and self._stop.wait(PAUSE_SECONDS * 2**attempt):
+            if attempt and self._stop.wait(PAUSE_SECONDS * 2 ** (attempt - 1)):
                 break
             try:
                 answer = self._lambda.invoke(
                     FunctionName=self._function, Payload=json.dumps(command)
                 )
             except (BotoCoreError, ClientError) as error:
-                problem = str(error)
+                problem = explain(error)
                 continue
             payload = json.loads(answer["Payload"].read())
             if "FunctionError" not in answer:
@@ -106,20 +116,3 @@ class HistoryRebuild:
                 return parts
             problem = str(payload.get("errorMessage", payload))
         raise OperateError(f"{self._function} fails: {problem}")
-
-
-class Rate:
-    """Events per second since it was made."""
-
-    def __init__(self, already_read: int) -> None:
-        self._started = time.monotonic()
-        self._already_read = already_read
-
-    @property
-    def seconds(self) -> float:
-        """Since it was made."""
-        return time.monotonic() - self._started
-
-    def of(self, read: int) -> float:
-        """Events per second, when so many were read in all."""
-        return (read - self._already_read) / max(self.seconds, 0.001)

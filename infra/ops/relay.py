@@ -1,101 +1,80 @@
-"""An outbox's relay, told to publish something once more."""
+"""An outbox's relay function, invoked to publish events again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
 
-from infra.ops.dead_letters.letter import DeadLetter, Json
-from infra.ops.target import OperateError
+from infra.ops.letter import Letter
+from infra.ops.target import OperateError, Target
+from infra.ops.untrusted import EPOCH, Json, instant, text_at, value_at
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_lambda import LambdaClient
-
-# Lambda says when records came to the stream; what they tell of happened a little before.
 TOLERANCE = timedelta(seconds=60)
+"""Between the time in an event and the arrival of its record in the stream."""
 RECORDS_PER_INVOCATION = 10
 
 
-class RelayError(OperateError):
-    """A letter's events are not on the bus."""
-
-
-@dataclass(frozen=True)
 class Relay:
-    """The relay function, and the outbox table whose events it publishes."""
+    """The relay of a service. Subscribers drop events that they have handled, so publishing again is safe."""
 
-    function: str
-    outbox: str
-    functions: LambdaClient
-    dynamodb: DynamoDBClient
+    def __init__(self, target: Target, service: str) -> None:
+        self._functions = target.client("lambda")
+        self._dynamodb = target.client("dynamodb")
+        self._function = target.resource(f"{service}OutboxRelayFunction")
+        self._outbox = target.resource(f"{service}Outbox")
 
-    @classmethod
-    def with_dead_letters_in(
-        cls, queue_arn: str, functions: LambdaClient, dynamodb: DynamoDBClient
-    ) -> Self:
-        """The function whose stream's records are sent to the queue when all else has failed.
+    def publish(self, items: Iterable[Json]) -> None:
+        """Publish the events in items of the outbox table. Raises: OperateError if the relay fails.
 
-        Raises: RelayError if there is none.
+        An event that the relay cannot publish becomes a new dead letter.
         """
-        for page in functions.get_paginator("list_event_source_mappings").paginate():
-            for mapping in page["EventSourceMappings"]:
-                on_failure = mapping.get("DestinationConfig", {}).get("OnFailure", {})
-                if on_failure.get("Destination") == queue_arn:
-                    outbox = mapping["EventSourceArn"].split(":table/")[1].split("/")[0]
-                    return cls(mapping["FunctionArn"], outbox, functions, dynamodb)
-        raise RelayError(f"No function has its dead letters in {queue_arn}.")
-
-    def publish(self, letter: DeadLetter) -> None:
-        """The relay has done with the letter's records what it does with all. What it parks is a new letter.
-
-        Raises: RelayError if it has failed, or if the letter is not about records.
-        """
-        self._publish(list(self._records(letter.body)))
-
-    def publish_item(self, item: Any) -> None:
-        """The event in an item of the outbox is on the bus, once more.
-
-        Raises: RelayError if the relay has failed.
-        """
-        self._publish([_record(item)])
-
-    def _publish(self, records: list[Json]) -> None:
-        for start in range(0, len(records), RECORDS_PER_INVOCATION):
-            payload = json.dumps({"Records": records[start : start + RECORDS_PER_INVOCATION]})
-            answer = self.functions.invoke(FunctionName=self.function, Payload=payload)
+        unsent = iter(items)
+        while records := [_record(item) for item in islice(unsent, RECORDS_PER_INVOCATION)]:
+            answer = self._functions.invoke(
+                FunctionName=self._function, Payload=json.dumps({"Records": records})
+            )
             if "FunctionError" in answer:
-                raise RelayError(answer["Payload"].read().decode())
+                raise OperateError(f"{self._function} fails: {answer['Payload'].read().decode()}")
 
-    def _records(self, body: Json) -> Iterator[Json]:
-        """The records that the letter is about, with the items as the outbox has them now.
+    def redrive(self, letter: Letter) -> str:
+        """Publish the events that the letter is about, as the outbox table has them now; return an empty text.
 
-        The relay parks a record, or its keys if it is large. Lambda says of a batch only when it came
-        to the stream, which is forgotten by then: all events of that time are published again.
+        Raises: OperateError if the letter names no events.
         """
-        if batch := body.get("DDBStreamBatchInfo"):
-            first = _instant(batch["approximateArrivalOfFirstRecord"]) - TOLERANCE
-            last = _instant(batch["approximateArrivalOfLastRecord"]) + TOLERANCE
-            yield from map(_record, self._items_between(first, last))
-            return
-        parked = body.get("dynamodb", {})
-        if "Keys" not in parked:
-            raise RelayError("It is neither a stream's record nor what Lambda says of some.")
-        item = self._item(parked["Keys"]) or parked.get("NewImage")
-        if item is None:
-            raise RelayError(f"{self.outbox} has no such item any more.")
-        yield _record(item)
+        body = letter.body
+        if "DDBStreamBatchInfo" in body:
+            # Lambda names a part of the stream, which is deleted by now: read the events of that time.
+            first, last = (
+                instant(text_at(body, "DDBStreamBatchInfo", f"approximateArrivalOf{end}Record"))
+                for end in ("First", "Last")
+            )
+            if EPOCH in (first, last):
+                raise OperateError("DDBStreamBatchInfo has no valid times of arrival.")
+            self.publish(self._between(first - TOLERANCE, last + TOLERANCE))
+        else:
+            self.publish([self._item(body)])
+        return ""
 
-    def _item(self, keys: Any) -> Any:
-        answer = self.dynamodb.get_item(TableName=self.outbox, Key=keys, ConsistentRead=True)
-        return answer.get("Item")
+    def _item(self, body: Json) -> Any:
+        """Return the item that the record is about: from the table, or else from the record."""
+        keys = {
+            name: {"S": text_at(body, "dynamodb", "Keys", name, "S")}
+            for name in ("aggregateId", "eventId")
+        }
+        if not all(key["S"] for key in keys.values()):
+            raise OperateError("The letter is neither a record of a stream nor about a batch.")
+        found = self._dynamodb.get_item(TableName=self._outbox, Key=keys, ConsistentRead=True)
+        item = found.get("Item") or value_at(body, "dynamodb", "NewImage")
+        if not item:
+            raise OperateError(f"{self._outbox} has no item with these keys.")
+        return item
 
-    def _items_between(self, first: datetime, last: datetime) -> Iterator[Any]:
-        pages = self.dynamodb.get_paginator("scan").paginate(
-            TableName=self.outbox,
+    def _between(self, first: datetime, last: datetime) -> Iterator[Json]:
+        pages = self._dynamodb.get_paginator("scan").paginate(
+            TableName=self._outbox,
             FilterExpression="occurredAt BETWEEN :first AND :last",
             ExpressionAttributeValues={
                 ":first": {"S": first.isoformat(timespec="milliseconds")},
@@ -106,10 +85,6 @@ class Relay:
             yield from page["Items"]
 
 
-def _record(item: Any) -> Json:
+def _record(item: Json) -> Json:
     keys = {name: item[name] for name in ("aggregateId", "eventId")}
     return {"eventName": "INSERT", "dynamodb": {"Keys": keys, "NewImage": item}}
-
-
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

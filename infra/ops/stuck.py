@@ -1,80 +1,48 @@
-"""Orders that are PENDING for longer than they should be: why, and how to get them going again.
+"""Orders that are PENDING for too long: why, and how to resume their sagas.
 
-They are found by a Scan of the Orders table in parallel segments, filtered there. That reads every order ever
-made: some 0.003 USD and a few seconds per million of them. An index of the pending ones would answer at once, and
-cost two more write units for every order, some 1.25 USD per million, for a question that is asked when
-something is wrong.
+They are found by a parallel scan of the Orders table, which costs some 0.003 USD per million orders. An index of
+pending orders would cost two more write units per order, about 1.25 USD per million.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from infra.ops.dead_letters.letter import DeadLetter
-from infra.ops.dead_letters.queues import DeadLetterQueues
-from infra.ops.logs import FunctionLogs, LogLine
-from infra.ops.outboxes import CUSTOMERS, ORDERS, SERVICES, Outboxes, StoredEvent
+from infra.ops.dead_letters import DeadLetterQueues
+from infra.ops.domain import CUSTOMERS, ORDERS, SERVICES, OrderState
+from infra.ops.events import Outboxes, StoredEvent
+from infra.ops.logs import FunctionLogs
 from infra.ops.relay import Relay
-from infra.ops.target import OperateError, Target
-from infra.ops.timeline import FINAL
-from shared.clock import format_instant
+from infra.ops.target import Target, queue_depth
+from infra.ops.untrusted import Json, instant, text_at
 
 SEGMENTS = 4
-LETTERS = 1000
 CLOCK_TOLERANCE = timedelta(seconds=60)
-PENDING = "PENDING"
-FAILED = "event not handled, will come again"
+PENDING = OrderState.PENDING.value
 
 
 @dataclass(frozen=True)
 class StoredOrder:
-    """An order as it is in its table."""
+    """An order in its table."""
 
-    id: int
-    customer_id: int
+    id: str
+    customer_id: str
     state: str
     created_at: datetime
 
     @classmethod
-    def of(cls, item: dict[str, Any]) -> StoredOrder:
+    def of(cls, item: Json) -> StoredOrder:
         return cls(
-            int(item["orderId"]["N"]),
-            int(item["customerId"]["N"]),
-            item["state"]["S"],
-            datetime.fromisoformat(item["createdAt"]["S"]),
+            text_at(item, "orderId", "N"),
+            text_at(item, "customerId", "N"),
+            text_at(item, "state", "S"),
+            instant(text_at(item, "createdAt", "S")),
         )
-
-    @property
-    def age(self) -> timedelta:
-        """How long ago it was made."""
-        return datetime.now(UTC) - self.created_at
-
-
-@dataclass(frozen=True)
-class Whereabouts:
-    """What there is to know of the last event of an order's saga."""
-
-    event: StoredEvent
-    published: bool
-    """Whether its relay says so."""
-    relay: str
-    consumer: str
-    relay_stopped: str = ""
-    """Why nobody takes what is in the outbox; empty if the relay runs."""
-    consumer_stopped: str = ""
-    letter: tuple[str, str] | None = None
-    """The dead-letter queue that has it, and the reason."""
-    failure: str = ""
-    """What the consumer said last of having failed with it."""
-    handled: bool = False
-    """Whether the consumer says that it has done with it."""
-    waiting: int = 0
-    """Messages in the consumer's queue, whichever they are."""
 
 
 @dataclass(frozen=True)
@@ -86,181 +54,157 @@ class Diagnosis:
     event: StoredEvent | None = None
     """The last event of its saga."""
     blocked: str = ""
-    """Why it would not help to publish that once more; empty if it would."""
+    """Why publishing that event again would not help; empty if it would."""
 
 
-def reason(last: Whereabouts) -> tuple[str, str]:
-    """Why nothing follows the event, and what is in the way of publishing it once more, if something is."""
-    what = last.event.event_type
-    if last.letter:
-        queue, why = last.letter
-        return f"{what} is in {queue}: {why}", ""
-    if last.published:
-        return _unanswered(last, what)
-    if last.relay_stopped:
-        why = f"{last.relay} is stopped: {last.relay_stopped}"
-        return f"{what} is not published; {why}", why
-    return f"{what} is in the outbox, and {last.relay} has not logged that it published it", ""
+def reason(
+    event: str,
+    relay: str,
+    consumer: str,
+    *,
+    letter: str = "",
+    published: bool = False,
+    handled: bool = False,
+    failure: str = "",
+    relay_stopped: str = "",
+    consumer_stopped: str = "",
+    waiting: int = 0,
+) -> tuple[str, str]:
+    """Return why nothing follows the event, and the obstacle to publishing it again, which may be empty.
 
-
-def _unanswered(last: Whereabouts, what: str) -> tuple[str, str]:
-    stopped = last.consumer_stopped and f"{last.consumer} is stopped: {last.consumer_stopped}"
-    if last.handled:
-        return f"{last.consumer} has handled {what}, and published nothing in answer", ""
-    if stopped:
-        return f"{what} is published; {stopped}; waiting in its queue: {last.waiting}", stopped
-    if last.failure:
-        return f"{last.consumer} fails with {what}: {last.failure}", ""
-    if last.waiting:
-        queue = f"waiting in the queue of {last.consumer}: {last.waiting}"
-        return f"{what} is published and not handled yet; {queue}", ""
-    return f"{what} is published, and neither handled by {last.consumer} nor in its queue: lost", ""
+    `letter` is the dead-letter queue that has the event. `failure` and `handled` are from the consumer's last
+    log line about it. `waiting` is the number of messages in the consumer's queue.
+    """
+    if letter:
+        return f"{event} is a dead letter in {letter}", ""
+    if not published:
+        obstacle = relay_stopped and f"{relay} is stopped: {relay_stopped}"
+        why = obstacle or f"the log of {relay} does not name it"
+        return f"{event} is in the outbox and not published: {why}", obstacle
+    if handled:
+        return f"{consumer} handled {event} and published no answer", ""
+    if consumer_stopped:
+        obstacle = f"{consumer} is stopped: {consumer_stopped}"
+        return f"{event} is published; {obstacle}; messages in its queue: {waiting}", obstacle
+    if failure:
+        why = f"fails: {failure}"
+    elif waiting:
+        why = f"did not handle it yet; messages in its queue: {waiting}"
+    else:
+        why = "did not handle it, and its queue is empty: the message is lost"
+    return f"{event} is published; {consumer} {why}", ""
 
 
 class StuckOrders:
-    """Looks for orders that are stuck, and publishes the last event of their sagas once more."""
+    """Finds stuck orders, and publishes the last event of their sagas again."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._dynamodb = target.client("dynamodb")
         self._functions = target.client("lambda")
-        self._sqs = target.client("sqs")
-        self._orders = target.resource("Orders")
+        self._sqs = target.sqs
+        self._table = target.resource("Orders")
         self._outboxes = Outboxes(target)
         self._logs = FunctionLogs(target)
-        self._states: dict[str, str] = {}
+        self._stopped: dict[str, str] = {}
 
-    def older_than(self, age: timedelta, progress: Callable[[int], None]) -> list[StoredOrder]:
-        """The PENDING orders of that age, the oldest first. `progress` is told of each so many items read."""
-        before = format_instant(datetime.now(UTC) - age)
+    def older_than(self, age: timedelta) -> list[StoredOrder]:
+        """Return the PENDING orders of that age, oldest first."""
+        before = (datetime.now(UTC) - age).isoformat(timespec="milliseconds")
         with ThreadPoolExecutor(SEGMENTS) as threads:
-            segments = threads.map(
-                lambda segment: list(self._scan(segment, before, progress)), range(SEGMENTS)
-            )
+            segments = threads.map(lambda n: list(self._scan(n, before)), range(SEGMENTS))
             found = [order for orders in segments for order in orders]
         return sorted(found, key=lambda order: order.created_at)
 
-    def order(self, order_id: int) -> StoredOrder:
-        """Raises: OperateError if there is no such order."""
-        answer = self._dynamodb.get_item(
-            TableName=self._orders, Key={"orderId": {"N": str(order_id)}}, ConsistentRead=True
-        )
-        if answer.get("Item", {}).get("itemType", {}).get("S") != "Order":
-            raise OperateError(f"There is no order {order_id}.")
-        return StoredOrder.of(answer["Item"])
+    def order(self, order_id: int | str) -> StoredOrder | None:
+        """Return the order, or None if it does not exist."""
+        item = self._dynamodb.get_item(
+            TableName=self._table, Key={"orderId": {"N": str(order_id)}}, ConsistentRead=True
+        ).get("Item")
+        order = StoredOrder.of(item) if item else None
+        return order if order and order.state else None
 
     def diagnose(self, order: StoredOrder) -> Diagnosis:
-        """Why the PENDING order is still that."""
-        created = next(
-            (e for e in self._outboxes.of_order(order.id) if e.event_type == "OrderCreated"), None
-        )
+        """Return why the order is PENDING."""
+        events = self._outboxes.of_order(int(order.id))
+        created = next((event for event in events if event.type == "OrderCreated"), None)
         if created is None:
-            why = "there is no OrderCreated in OrdersOutbox"
+            why = "OrdersOutbox has no OrderCreated of it"
             return Diagnosis(order, why, blocked=f"{why}: nothing to publish")
         answer = self._outboxes.answer_to(created, CUSTOMERS)
-        last = self._whereabouts(answer or created)
-        why, blocked = reason(last)
-        answered = f"Customers answered with {answer.event_type}; " if answer else ""
-        return Diagnosis(order, answered + why, last.event, blocked)
+        why, blocked = self._reason(answer or created)
+        answered = f"Customers answered with {answer.type}; " if answer else ""
+        return Diagnosis(order, answered + why, answer or created, blocked)
 
-    def resume(self, diagnosis: Diagnosis) -> str:
-        """The last event of the order's saga is on the bus once more; returns what was done, or why nothing was.
+    def resume(self, diagnosis: Diagnosis) -> tuple[bool, str]:
+        """Publish the last event of the order's saga again, with the same id. Decided orders do not change.
 
-        It is the same event, with the same id: who has handled it drops it, and what is decided stays.
-        Raises: OperateError if it could not be published.
+        Return whether the order needs nothing else, and what was done.
+        Raises: OperateError if the relay fails.
         """
-        if diagnosis.order.state != PENDING:
-            return f"is {diagnosis.order.state}: nothing to do"
-        event = diagnosis.event
-        if diagnosis.blocked or event is None:
-            return f"left as it is: {diagnosis.blocked}"
-        if self.order(diagnosis.order.id).state != PENDING:
-            return "was decided meanwhile: nothing to do"
-        self.republish(event)
-        return f"published {event.event_type} {event.id} once more"
-
-    def events_of(self, order_id: int) -> list[StoredEvent]:
-        """All events of the order's sagas, of both services, in the order in which they happened."""
-        events = self._outboxes.with_answers(self._outboxes.of_order(order_id))
-        return sorted(events, key=lambda event: event.occurred_at)
+        current = self.order(diagnosis.order.id)
+        if current is None or current.state != PENDING:
+            return True, f"is {current.state if current else 'deleted'}: nothing to do"
+        if diagnosis.blocked or diagnosis.event is None:
+            return False, f"not resumed: {diagnosis.blocked}"
+        self.republish(diagnosis.event)
+        return True, f"published {diagnosis.event.type} {diagnosis.event.id} again"
 
     def republish(self, event: StoredEvent) -> None:
-        """The event is on the bus once more. Raises: OperateError if its relay has failed."""
-        service = SERVICES[event.source]
-        function = self._target.resource(f"{service}OutboxRelayFunction")
-        outbox = self._target.resource(f"{service}Outbox")
-        Relay(function, outbox, self._functions, self._dynamodb).publish_item(event.item)
+        """Publish the event again. Raises: OperateError if its relay fails."""
+        Relay(self._target, event.service).publish([event.item])
 
-    def _whereabouts(self, event: StoredEvent) -> Whereabouts:
-        publisher = SERVICES[event.source]
+    def _reason(self, event: StoredEvent) -> tuple[str, str]:
         consumer = SERVICES[ORDERS if event.source == CUSTOMERS else CUSTOMERS]
-        since = event.occurred_at - CLOCK_TOLERANCE
-        functions = (f"{publisher.lower()}-outbox-relay", f"{consumer.lower()}-subscriber")
-        lines = self._logs.of_correlation(event.metadata.correlation_id, since, functions)
-        named = [
-            line for line in lines if any(e.get("event_id") == event.id for e in line.events())
-        ]
-        handled = [line for line in named if line.function == f"{consumer.lower()}-subscriber"]
-        return Whereabouts(
-            event=event,
-            published=any("events" in line.entry for line in named) or bool(handled),
-            relay=f"{publisher.lower()}-outbox-relay",
-            consumer=f"{consumer.lower()}-subscriber",
-            relay_stopped=self._stopped(f"{publisher}OutboxRelayFunction"),
-            consumer_stopped=self._stopped(f"{consumer}SubscriberFunction"),
-            letter=self._letter(event),
-            failure=_failure(handled),
-            handled=any(line.message in FINAL for line in handled),
-            waiting=self._waiting(f"{consumer}SubscriberQueue"),
+        relay, subscriber = (
+            f"{event.service.lower()}-outbox-relay",
+            f"{consumer.lower()}-subscriber",
         )
-
-    def _letter(self, event: StoredEvent) -> tuple[str, str] | None:
-        found = self._letters.get(event.id)
-        return (found[0], found[1].reason) if found else None
+        since = event.occurred_at - CLOCK_TOLERANCE
+        lines = self._logs.of_correlation(event.correlation_id, since, (relay, subscriber))
+        lines = [line for line in lines if line.names(event.id)]
+        last = next((line for line in reversed(lines) if line.function == subscriber), None)
+        return reason(
+            event.type,
+            relay,
+            subscriber,
+            letter=self._letters.get(event.id, ""),
+            published=last is not None or any(not line.failed for line in lines),
+            handled=last is not None and not last.failed,
+            failure=(last.reason or last.message) if last and last.failed else "",
+            relay_stopped=self._why_stopped(f"{event.service}OutboxRelayFunction"),
+            consumer_stopped=self._why_stopped(f"{consumer}SubscriberFunction"),
+            waiting=queue_depth(self._sqs, self._target.queue_url(f"{consumer}SubscriberQueue")),
+        )
 
     @cached_property
-    def _letters(self) -> dict[str, tuple[str, DeadLetter]]:
-        """All dead letters by the id of their event, each with its queue; looked at once."""
-        queues = DeadLetterQueues(
-            self._sqs, self._functions, self._dynamodb, self._target.stack_name
-        )
-        return {letter.event_id: (name, letter) for name, letter in queues.all_letters(LETTERS)}
+    def _letters(self) -> dict[str, str]:
+        """Each dead letter's queue and reason, by the id of its event."""
+        queues = DeadLetterQueues(self._target)
+        # Letters of the view do not hold up an order.
+        names = [n for n in queues.names() if n.endswith(("-subscriber", "-outbox-relay"))]
+        read = queues.read(names, list).items()
+        return {i.event_id: f"{name}: {i.reason}" for name, letters in read for i in letters}
 
-    def _stopped(self, function: str) -> str:
-        """Why nothing reaches the function; empty if it runs. Asked once per function."""
-        if function not in self._states:
+    def _why_stopped(self, function: str) -> str:
+        if function not in self._stopped:
             name = self._target.resource(function)
-            mappings = self._functions.list_event_source_mappings(FunctionName=name)
+            pages = self._functions.get_paginator("list_event_source_mappings")
             states = [
-                m["State"] for m in mappings["EventSourceMappings"] if m["State"] != "Enabled"
+                mapping["State"]
+                for page in pages.paginate(FunctionName=name)
+                for mapping in page["EventSourceMappings"]
             ]
-            limit = self._functions.get_function_concurrency(FunctionName=name)
-            why = [f"its event source mapping is {state}" for state in states]
+            why = [f"its event source mapping is {s}" for s in states if s != "Enabled"]
+            limit: Any = self._functions.get_function_concurrency(FunctionName=name)
             if limit.get("ReservedConcurrentExecutions") == 0:
                 why.append("its reserved concurrency is 0")
-            self._states[function] = " and ".join(why)
-        return self._states[function]
+            self._stopped[function] = " and ".join(why)
+        return self._stopped[function]
 
-    def _waiting(self, queue: str) -> int:
-        answer = self._sqs.get_queue_attributes(
-            QueueUrl=self._queue_url(queue), AttributeNames=["All"]
-        )
-        return sum(
-            int(count)
-            for name, count in answer["Attributes"].items()
-            if name.startswith("ApproximateNumberOfMessages")
-        )
-
-    def _queue_url(self, logical_id: str) -> str:
-        # An emulator's own idea of its address may not be ours.
-        name = self._target.resource(logical_id).rsplit("/", 1)[-1]
-        return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
-
-    def _scan(
-        self, segment: int, before: str, progress: Callable[[int], None]
-    ) -> Iterator[StoredOrder]:
+    def _scan(self, segment: int, before: str) -> Iterator[StoredOrder]:
         pages = self._dynamodb.get_paginator("scan").paginate(
-            TableName=self._orders,
+            TableName=self._table,
             Segment=segment,
             TotalSegments=SEGMENTS,
             FilterExpression="#state = :pending AND createdAt < :before",
@@ -269,11 +213,4 @@ class StuckOrders:
             ExpressionAttributeValues={":pending": {"S": PENDING}, ":before": {"S": before}},
         )
         for page in pages:
-            progress(page["ScannedCount"])
             yield from map(StoredOrder.of, page["Items"])
-
-
-def _failure(lines: list[LogLine]) -> str:
-    """Why the last attempt failed; empty if it did not, or if there was none."""
-    last = lines[-1] if lines else None
-    return last.reason or last.message if last and last.message == FAILED else ""

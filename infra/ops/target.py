@@ -1,15 +1,16 @@
-"""Which stack is meant: one on an emulator, or one on AWS."""
+"""The stack to operate: on an emulator or on AWS."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     EndpointConnectionError,
     NoCredentialsError,
@@ -19,19 +20,19 @@ from botocore.exceptions import (
 from infra.local.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
 from infra.local.processes import LOCALHOST
 
-START_HINTS = {
+DEPLOY_HINTS = {
     "embedded": "`make up` deploys it",
     "localstack": "`make localstack-deploy` deploys it",
 }
 
 
 class OperateError(Exception):
-    """Something the user can act on; its text is all there is to say."""
+    """The operator can act on this. The text says what failed and what to do."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The stack called `stack_name` where `session` leads, or at `endpoint_url`."""
+    """The stack `stack_name` at `endpoint_url`, or in the session's region of AWS."""
 
     name: str
     session: boto3.Session
@@ -41,22 +42,30 @@ class Target:
 
     @classmethod
     def of(cls, name: str, port: int, endpoint_url: str | None, stack_name: str) -> Target:
-        """`aws` is what the user's own credentials and region lead to; all else is an emulator."""
+        """Return the target called `name`: aws, or an emulator at `endpoint_url` or on `port` of this machine.
+
+        AWS_ENDPOINT_URL chooses another LocalStack, as for `make localstack-deploy`, and has no effect on the
+        other targets. AWS_PROFILE and the user's files are for aws only.
+        """
         if name == "aws":
-            return cls(name, boto3.Session(), stack_name=stack_name)
+            core = botocore.session.Session()
+            core.set_config_variable("ignore_configured_endpoint_urls", value=True)
+            return cls(name, boto3.Session(botocore_session=core), endpoint_url, stack_name)
+        if name == "localstack" and not endpoint_url:
+            endpoint_url = os.environ.get("AWS_ENDPOINT_URL")
         url = (endpoint_url or f"http://{LOCALHOST}:{port}").rstrip("/")
         return cls(name, aws_session(), url, stack_name, CLIENT_CONFIG)
 
     def client(self, service: str, config: Config | None = None) -> Any:
-        """boto3's client of the service there."""
+        """Return boto3's client of the service."""
         merged = self.config.merge(config) if config else self.config
         return self.session.client(service, endpoint_url=self.endpoint_url, config=merged)  # type: ignore[call-overload]
 
     @cached_property
     def resources(self) -> dict[str, str]:
-        """What each of the stack's resources is called, by its logical id.
+        """The physical ids of the stack's resources, by logical id.
 
-        Raises: OperateError if there is no such stack.
+        Raises: OperateError if the stack does not exist.
         """
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
         try:
@@ -70,37 +79,49 @@ class Target:
                 raise
             found = {}
         if not found:
-            hint = START_HINTS.get(self.name, "STACK_NAME names another")
+            hint = DEPLOY_HINTS.get(self.name, "STACK_NAME chooses another")
             raise OperateError(f"There is no stack {self.stack_name} {self.place}: {hint}.")
         return found
 
     def resource(self, logical_id: str) -> str:
-        """What the stack's resource is called.
-
-        Raises: OperateError if the stack has no such resource.
-        """
+        """Return the physical id of a resource. Raises: OperateError if the stack has no such resource."""
         if logical_id not in self.resources:
             raise OperateError(
-                f"The stack {self.stack_name} {self.place} has no {logical_id}: "
-                "what is deployed is older than this tool."
+                f"The stack {self.stack_name} {self.place} has no {logical_id}. Deploy it again: it is older than this tool."
             )
         return self.resources[logical_id]
 
+    @cached_property
+    def sqs(self) -> Any:
+        """SQS's client."""
+        return self.client("sqs")
+
+    def queue_url(self, logical_id: str) -> str:
+        """Return the queue's URL as the endpoint gives it. CloudFormation on an emulator may name another host."""
+        name = self.resource(logical_id).rsplit("/", 1)[-1]
+        return str(self.sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
     @property
     def place(self) -> str:
-        """Where it is, as the user knows it."""
+        """The endpoint or the region."""
         return f"at {self.endpoint_url}" if self.endpoint_url else f"in {self.session.region_name}"
 
 
-def explain(error: BotoCoreError | ClientError) -> str:
-    """What to tell of an error from AWS, in one line."""
+def queue_depth(sqs: Any, url: str) -> int:
+    """Return the approximate number of messages in the queue: waiting, delayed and in flight."""
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return sum(int(n) for key, n in attributes.items() if key.startswith("ApproximateNumber"))
+
+
+def explain(error: Exception) -> str:
+    """Return one line: what failed and, for an error from AWS that has a remedy, what to do."""
     match error:
         case EndpointConnectionError():
             url = error.kwargs.get("endpoint_url")
-            return f"Nothing answers at {url}: `make up` starts an emulator on PORT, AWS_ENDPOINT_URL names another."
+            return f"Nothing answers at {url}. `make up` starts an emulator on PORT; TARGET chooses another place."
         case NoCredentialsError():
-            return "There are no AWS credentials: `aws configure` or AWS_PROFILE provides them."
+            return "There are no AWS credentials. Set AWS_PROFILE, or run `aws configure`."
         case NoRegionError():
-            return "No AWS region is chosen: AWS_DEFAULT_REGION names one."
+            return "No AWS region is chosen. Set AWS_DEFAULT_REGION."
         case _:
-            return " ".join(str(error).split())
+            return " ".join(str(error).split()) or type(error).__name__

@@ -1,206 +1,120 @@
-"""One saga as a timeline: what happened when, and how long each hop took.
-
-The path is that of the events which led to one another: the request, each event written, published by its
-relay, taken up by the subscriber that answers it, and so on, until the last of them is in the view. The hops
-of the path add up to the time of the whole. All else that was logged is between them, beside the path.
-"""
+"""Sagas as timelines: the steps in the outbox tables and in the functions' logs, in the order of time."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from infra.ops.logs import LogLine
-from infra.ops.outboxes import SERVICES, StoredEvent
+from infra.ops.domain import CUSTOMERS, ORDERS
+from infra.ops.events import Outboxes, StoredEvent
+from infra.ops.logs import FunctionLogs, LogLine
+from infra.ops.target import OperateError, Target
+from infra.ops.untrusted import Json, text_at
 
 VIEW = "order-history-projection"
-HANDLED = "event handled"
-FINAL = ("event handled", "duplicate dropped")
-"""What a subscriber says when it has done with a message."""
+LONGEST_REQUEST = timedelta(seconds=60)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Moment:
-    """Something that happened. `hop` is the time since the moment before it on the path; None beside the path."""
+    """One step. Clocks differ by some milliseconds, and a relay logs when its whole batch is published."""
 
     at: datetime
     where: str
     what: str
-    hop: timedelta | None = None
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What happened in one correlation, oldest first."""
+    """The steps of one correlation, oldest first."""
 
     correlation_id: str
-    moments: tuple[Moment, ...]
+    moments: list[Moment]
     is_complete: bool
     """Whether the last event is in the view."""
-    deliveries: dict[tuple[str, str], int]
-    """How often a subscriber was given an event, by subscriber and type, where it was more than once."""
 
     @property
     def hops(self) -> list[timedelta]:
-        """The hops of the path."""
-        return [moment.hop for moment in self.moments if moment.hop is not None]
-
-    @property
-    def total(self) -> timedelta:
-        """From the first moment of the path to its last."""
-        path = [moment.at for moment in self.moments if moment.hop is not None]
-        return path[-1] - path[0] if path else timedelta()
+        """The time from each step to the next, with zero for the first."""
+        instants = [moment.at for moment in self.moments]
+        return [at - before for at, before in zip(instants, instants[:1] + instants, strict=False)]
 
 
 def timeline(
     correlation_id: str, events: Sequence[StoredEvent], lines: Sequence[LogLine]
 ) -> Timeline:
-    """The timeline of the correlation's events, and of the log lines that name it."""
-    chain = _chain(events)
-    path, used = _path(chain, lines)
-    ids = {event.id for event in events}
-    beside = [
-        Moment(event.occurred_at, _service(event), _written(event))
+    """Put the events of a correlation and the log lines that name it in order."""
+    written = [
+        Moment(event.occurred_at, event.service, f"{event.type} written, version {event.version}")
         for event in events
-        if event not in chain
     ]
-    beside += [
-        moment for line in lines if id(line) not in used for moment in _beside(line, lines, ids)
-    ]
-    # Of what happened in the same millisecond, the path comes first, and keeps its order.
-    moments = sorted([*path, *beside], key=lambda moment: moment.at)
-    is_complete = bool(chain) and any(_is_in_view(line, chain[-1]) for line in lines)
-    return Timeline(correlation_id, tuple(moments), is_complete, _repeated(lines))
+    ids = {event.id for event in events}
+    times: Counter[tuple[str, str]] = Counter()
+    logged = [moment for line in lines for moment in _moments(line, ids, times)]
+    last = max(events, key=lambda event: event.occurred_at).id if events else ""
+    return Timeline(correlation_id, sorted([*written, *logged]), times[VIEW, last] > 0)
 
 
-def _chain(events: Sequence[StoredEvent]) -> list[StoredEvent]:
-    """From the first event to the last, each in answer to the one before."""
-    if not events:
-        return []
-    by_id = {event.id: event for event in events}
-    last = max(events, key=lambda event: (_depth(event, by_id), event.occurred_at))
-    chain = [last]
-    while (cause := by_id.get(chain[0].metadata.causation_id or "")) is not None:
-        chain.insert(0, cause)
-    return chain
-
-
-def _depth(event: StoredEvent, by_id: dict[str, StoredEvent]) -> int:
-    cause = by_id.get(event.metadata.causation_id or "")
-    return 1 + _depth(cause, by_id) if cause else 0
-
-
-def _path(chain: Sequence[StoredEvent], lines: Sequence[LogLine]) -> tuple[list[Moment], set[int]]:
-    """The moments of the path with their hops, and which lines are in it."""
-    found: list[tuple[Moment, LogLine | None]] = []
-    if chain and (request := next((line for line in lines if "route" in line.entry), None)):
-        what = f"{request.entry.get('method')} {request.entry.get('route')} came in"
-        found.append((Moment(request.at - request.duration, request.function, what), None))
-    for event, answer in zip(chain, [*chain[1:], None], strict=True):
-        found.append((Moment(event.occurred_at, _service(event), _written(event)), None))
-        if line := _first(lines, event, published=True):
-            what = f"{event.event_type} published"
-            found.append((Moment(line.at, line.function, what), line))
-        if answer and (line := _first(lines, event, subscriber_of=answer)):
-            what = f"{event.event_type} taken up"
-            found.append((Moment(line.at - line.duration, line.function, what), None))
-        if answer is None and (line := next((i for i in lines if _is_in_view(i, event)), None)):
-            what = f"{event.event_type} is in the view"
-            found.append((Moment(line.at, line.function, what), line))
-    return _with_hops([moment for moment, _ in found]), {id(line) for _, line in found if line}
-
-
-def _with_hops(path: list[Moment]) -> list[Moment]:
-    """The path, no moment of which is later than the next.
-
-    A relay writes its line when all of its batch is on the bus, and a subscriber may be faster than that; the
-    clocks of two functions may differ, too.
-    """
-    for number in range(len(path) - 2, -1, -1):
-        path[number] = replace(path[number], at=min(path[number].at, path[number + 1].at))
-    before = [path[0].at, *(moment.at for moment in path)] if path else []
-    return [
-        replace(moment, hop=moment.at - start) for moment, start in zip(path, before, strict=False)
-    ]
-
-
-def _first(
-    lines: Sequence[LogLine],
-    event: StoredEvent,
-    *,
-    published: bool = False,
-    subscriber_of: StoredEvent | None = None,
-) -> LogLine | None:
-    """The relay's first line of the event, or the first of the subscriber that answered it."""
-    for line in lines:
-        if not any(named.get("event_id") == event.id for named in line.events()):
-            continue
-        if published and "events" in line.entry:
-            return line
-        if subscriber_of and line.message == HANDLED:
-            answering = SERVICES[subscriber_of.source].lower()
-            if line.function == f"{answering}-subscriber":
-                return line
-    return None
-
-
-def _is_in_view(line: LogLine, event: StoredEvent) -> bool:
-    # A duplicate, too, of what a rebuild has read before.
-    return (
-        line.function == VIEW and line.message in FINAL and line.entry.get("event_id") == event.id
-    )
-
-
-def _beside(line: LogLine, lines: Sequence[LogLine], ids: set[str]) -> Iterator[Moment]:
-    """What a line says that is not on the path: a moment for each event that it tells of."""
+def _moments(line: LogLine, ids: set[str], times: Counter[tuple[str, str]]) -> Iterator[Moment]:
+    """Yield a step for each event that the line names, and count in `times` how often a function named it."""
+    reason = f" ({line.reason})" if line.reason else ""
     if "route" in line.entry:
-        facts = f"{line.entry.get('status')} after {line.entry.get('milliseconds')} ms"
-        yield Moment(line.at, line.function, f"{line.message}: {facts}")
+        request = f"{text_at(line.entry, 'method')} {text_at(line.entry, 'route')}"
+        status = text_at(line.entry, "status")
+        yield Moment(line.at - line.duration, line.function, f"{request} received")
+        yield Moment(line.at, line.function, f"{line.message}: {status}{reason}")
         return
-    told = line.events()
-    for named in told:
-        if "events" in line.entry and named.get("event_id") not in ids:
-            continue  # of the same batch, and of another saga
-        again = "" if line is _first_of_event(line, lines, named) else ", delivered again"
-        if "events" in line.entry:
-            what = f"{named.get('event_type')} published{' again' if again else ''}"
-        else:
-            what = f"{named.get('event_type')}: {line.message}{again}"
-        yield Moment(line.at, line.function, _with_reason(what, line))
-    if not told:
-        yield Moment(line.at, line.function, _with_reason(line.message, line))
+    named = line.events()
+    if not named:
+        yield Moment(line.at, line.function, f"{line.message}{reason}")
+    for event in named:
+        event_id = text_at(event, "event_id")
+        if event_id not in ids and not line.failed:
+            continue  # of another saga in the same batch
+        times[line.function, event_id] += not line.failed
+        again = ", again" if times[line.function, event_id] > 1 else ""
+        what = f"{text_at(event, 'event_type')}: {line.message}{again}{reason}"
+        yield Moment(line.at, line.function, what)
 
 
-def _first_of_event(line: LogLine, lines: Sequence[LogLine], named: dict[str, str]) -> LogLine:
-    """The first line of the same function about the same event."""
-    return next(
-        other
-        for other in lines
-        if other.function == line.function
-        and any(n.get("event_id") == named.get("event_id") for n in other.events())
-    )
+def trace_order(target: Target, order_id: int) -> list[Timeline]:
+    """Return a timeline for each request that changed the order. Raises: OperateError for an unknown order."""
+    logs, sagas = FunctionLogs(target), defaultdict[str, list[StoredEvent]](list)
+    for event in Outboxes(target).saga_of_order(order_id):
+        sagas[event.correlation_id].append(event)
+    if not sagas:
+        raise OperateError(f"There is no order {order_id}: OrdersOutbox has no event of it.")
+    return [
+        timeline(key, saga, logs.of_correlation(key, saga[0].occurred_at - LONGEST_REQUEST))
+        for key, saga in sagas.items()
+    ]
 
 
-def _repeated(lines: Sequence[LogLine]) -> dict[tuple[str, str], int]:
-    counts = Counter(
-        (line.function, str(line.entry.get("event_type")), line.entry.get("event_id"))
+def trace_correlation(target: Target, correlation_id: str) -> Timeline:
+    """Return the timeline of the correlation. Raises: OperateError if nothing names it.
+
+    The outbox tables are read whole if the logs name none of its events.
+    """
+    outboxes = Outboxes(target)
+    lines = FunctionLogs(target).of_correlation(correlation_id)
+    keys = {
+        _key(event)
         for line in lines
-        if line.message in FINAL
-    )
-    return {(where, what): n for (where, what, _), n in counts.items() if n > 1}
+        for event in line.events()
+        if text_at(event, "correlation_id") == correlation_id
+    }
+    named = [event for key in keys if (event := outboxes.get(*key))]
+    events = outboxes.with_answers(named or list(outboxes.scan(correlation_id)))
+    if not (events or lines):
+        raise OperateError(f"No log line and no event has the correlation {correlation_id}.")
+    return timeline(correlation_id, events, lines)
 
 
-def _with_reason(what: str, line: LogLine) -> str:
-    return f"{what} ({line.reason})" if line.reason else what
-
-
-def _service(event: StoredEvent) -> str:
-    return SERVICES.get(event.source, event.source)
-
-
-def _written(event: StoredEvent) -> str:
-    metadata = event.metadata
-    aggregate = f"{metadata.aggregate_type} {metadata.aggregate_id}"
-    return f"{event.event_type} written, version {metadata.aggregate_version} of {aggregate}"
+def _key(event: Json) -> tuple[str, str, str]:
+    """Return source, aggregate id and event id of an event that a log line names."""
+    event_id = text_at(event, "event_id")
+    if text_at(event, "event_type").startswith("Order"):
+        return ORDERS, text_at(event, "order_id"), event_id
+    return CUSTOMERS, text_at(event, "customer_id"), event_id

@@ -13,13 +13,17 @@ from tests.chaos.aws_faults import (
     some_keys_unprocessed,
 )
 from tests.chaos.aws_proxy import Fault
+from tests.chaos.outbox import writes
 from tests.chaos.scenario import Outcome, Size, clients, under, wait
-from tests.chaos.system import System
+from tests.chaos.system import SUBSCRIBERS, VISIBILITY_SECONDS, System
 
 # The read timeout of the functions' DynamoDB clients is 3 seconds.
 BEYOND_TIMEOUT_SECONDS = 4.0
 DYNAMODB_DELAY_SECONDS = 0.3
 MONGODB_DELAY_SECONDS = 0.03
+OUTAGE_ORDERS = 12
+OUTAGE_SECONDS = 15.0
+"""More than five deliveries, one second apart."""
 OPERATIONS = ("TransactWriteItems", "PutItem", "GetItem", "BatchGetItem")
 
 
@@ -98,6 +102,31 @@ def mongodb_down(system: System, size: Size) -> Outcome:
         wait(system, "MongoDB comes back", half)
     system.settle()
     return Outcome(placed, system.mongodb.cut - cut)
+
+
+def outage_longer_than_five_receives(system: System, size: Size) -> Outcome:
+    """Fail every write of all subscribers for longer than five deliveries. Nothing may become a dead letter."""
+    cut = system.mongodb.cut
+    for queue in SUBSCRIBERS:
+        system.set_redelivery(queue, 1)
+    refused = answered_with(500, "InternalServerError")
+    answers = writes(
+        "OrderApproved",
+        "OrderRejected",
+        "CustomerCreditReserved",
+        "CustomerCreditReservationFailed",
+    )
+    faults = [Fault("TransactWriteItems", refused, concerns=answers)]
+    with system.mongodb.down(), system.aws.inject(*faults):
+        placed = clients(system).place(OUTAGE_ORDERS, cancel_share=0)
+        wait(system, "the outage ends", OUTAGE_SECONDS)
+    letters = system.dead_letter_depths()
+    for queue in SUBSCRIBERS:
+        system.set_redelivery(queue, VISIBILITY_SECONDS)
+    system.settle()
+    findings = [f"{count} dead letters in {name}" for name, count in letters.items()]
+    struck = system.mongodb.cut - cut + sum(fault.struck for fault in faults)
+    return Outcome(placed, struck, findings)
 
 
 def mongodb_slow(system: System, size: Size) -> Outcome:

@@ -19,17 +19,13 @@ def is_from(service: str) -> Callable[[Request], bool]:
 
 
 def writes(*event_types: str) -> Callable[[Request], bool]:
-    """Whether a transaction writes an event of one of the types."""
-    return lambda request: event_type(request) in event_types
+    """Match transactions that insert an event of one of the types."""
 
+    def matches(request: Request) -> bool:
+        inserted = (item.get("Put", {}).get("Item", {}) for item in request.json["TransactItems"])
+        return any(item.get("eventType", {}).get("S") in event_types for item in inserted)
 
-def event_type(request: Request) -> str | None:
-    """The type of the event that a transaction writes; None if it writes none."""
-    for item in request.json["TransactItems"]:
-        written = item.get("Put", {}).get("Item", {}).get("eventType")
-        if written is not None:
-            return str(written["S"])
-    return None
+    return matches
 
 
 def written_since(system: System, timestamp: float) -> list[Item]:

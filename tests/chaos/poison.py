@@ -12,7 +12,7 @@ from typing import Any
 from infra.local.api_client import wait_until
 from infra.local.build import PROJECT
 from infra.local.deployed_stack import STACK_NAME
-from infra.ops.dead_letters.queues import SUFFIX
+from infra.ops.dead_letters import SUFFIX
 from tests.chaos.aws_faults import SpoiledEvents, answered_with
 from tests.chaos.aws_proxy import Fault
 from tests.chaos.outbox import writes
@@ -30,7 +30,7 @@ KNOWN = {
     "orders-subscriber": ("customers", "CustomerCreditReserved"),
     "order-history-projection": ("orders", "OrderCreated"),
 }
-REASONS = ("unknown event", "unknown schema version", "not JSON")
+REASONS = ("unknown event", "is not a valid int", "not JSON")
 """What each poison of a queue is parked for."""
 
 
@@ -52,7 +52,7 @@ def poison_parked(system: System, size: Size) -> Outcome:
     sent += _send_poison(system)
     findings = _wait_for(system, {**sent, RELAY: 2}, pending=2)
     findings += [finding for queue in sent for finding in _wrong_reasons(system, queue, REASONS)]
-    findings += _wrong_reasons(system, RELAY, ("not an outbox item", "bytes, and the bus takes"))
+    findings += _wrong_reasons(system, RELAY, ("not an outbox item", "exceed the bus's limit"))
 
     for original in no_event.originals + huge.originals:
         system.dynamodb.put_item(**original)
@@ -72,11 +72,11 @@ def given_up_then_redriven(system: System, _size: Size) -> Outcome:
     denied = answered_with(400, "AccessDeniedException")
     decided = writes("OrderApproved", "OrderRejected")
     fault = Fault("TransactWriteItems", denied, concerns=decided)
-    system.bring_again_after(queue, 1)
+    system.set_redelivery(queue, 1, receives=5)
     with system.aws.inject(fault):
         placed = clients(system).place(GIVEN_UP_ORDERS, cancel_share=0)
         findings = _wait_for(system, {queue: GIVEN_UP_ORDERS}, pending=GIVEN_UP_ORDERS)
-    system.bring_again_after(queue, VISIBILITY_SECONDS)
+    system.set_redelivery(queue, VISIBILITY_SECONDS, receives=1000)
     findings += redrive(system, queue)
     system.settle()
     return Outcome(placed, fault.struck, findings)
@@ -84,7 +84,7 @@ def given_up_then_redriven(system: System, _size: Size) -> Outcome:
 
 def redrive(system: System, queue: str) -> list[str]:
     """What `make redrive QUEUE=…` had to complain of."""
-    command = [sys.executable, "-m", "infra.ops", "redrive", queue]
+    command = [sys.executable, "-m", "infra.ops", "redrive", "--queue", queue]
     endpoint = ["--endpoint-url", system.stack.aws_endpoint_url]
     done = subprocess.run(
         [*command, *endpoint], cwd=PROJECT, capture_output=True, text=True, check=False
@@ -117,7 +117,7 @@ def _poison(source: str, known: str) -> Iterator[str]:
         "aggregateVersion": 1,
         "occurredAt": "2026-01-01T00:00:00.000Z",
         "correlationId": "poison",
-        "schemaVersion": 2,
+        "schemaVersion": 1,
     }
     message = {"source": source, "detail": {"metadata": metadata, "data": {}}}
     yield json.dumps({**message, "detail-type": "OrderShipped"})
@@ -143,8 +143,8 @@ def _wait_for(system: System, letters: dict[str, int], pending: int) -> list[str
 
 def _wrong_reasons(system: System, queue: str, expected: tuple[str, ...]) -> list[str]:
     """The reasons of letters that are not there for what was done to them."""
-    name = system.dead_letters.find(queue)
-    reasons = [letter.reason for letter in system.dead_letters.letters(name, limit=100)]
+    letters = system.dead_letters.read([queue], list)[queue]
+    reasons = [letter.reason for letter in letters]
     unknown = [reason for reason in reasons if not any(text in reason for text in expected)]
     missing = [text for text in expected if not any(text in reason for reason in reasons)]
-    return [f"{name}: {what}" for what in (*unknown, *missing)]
+    return [f"{queue}: {what}" for what in (*unknown, *missing)]

@@ -11,6 +11,7 @@ from tests.chaos.dependencies import (
     entries_refused,
     mongodb_down,
     mongodb_slow,
+    outage_longer_than_five_receives,
     outcome_unknown,
     transactions_in_conflict,
 )
@@ -34,6 +35,7 @@ SCENARIOS: dict[str, Scenario] = {
     "DynamoDB slow, and answers 500": dynamodb_slow,
     "MongoDB silent, then down, then back": mongodb_down,
     "MongoDB slow": mongodb_slow,
+    "outage longer than five deliveries": outage_longer_than_five_receives,
     "poison in queues and outbox, redriven": poison_parked,
     "dead letters redriven after the fault": given_up_then_redriven,
     "200 orders of one customer at once": hot_customer,

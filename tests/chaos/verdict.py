@@ -67,7 +67,6 @@ class Evidence:
                     int(item["orderTotalCents"]["N"]),
                 )
                 for item in system.items("Orders")
-                if item["itemType"]["S"] == "Order"
             },
             told=_events_by_order(item for outbox in OUTBOXES for item in system.items(outbox)),
             unpublished=frozenset(system.unpublished()),

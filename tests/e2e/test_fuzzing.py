@@ -1,4 +1,4 @@
-"""Requests made from docs/openapi.json: `make fuzz` in short."""
+"""Requests made from the OpenAPI document: `make fuzz` in short."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz.fuzzing import fuzz
 from tests.template import ROOT
 
-DOCUMENT: dict[str, Any] = json.loads((ROOT / "docs/openapi.json").read_text())
+DOCUMENT: dict[str, Any] = json.loads((ROOT / "functions/console/static/openapi.json").read_text())
 
 pytestmark = pytest.mark.timeout(240)  # seconds; starting the stack may be a part of it
 

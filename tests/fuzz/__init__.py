@@ -1,1 +1,1 @@
-"""Requests that nobody thought of, made from our own OpenAPI document, against a running API."""
+"""Random requests, made from the OpenAPI document, against a running API."""

@@ -1,4 +1,4 @@
-"""The command line: python -m tests.fuzz [--examples N] [--seconds N] [--seed N] [--url URL]."""
+"""Command line: python -m tests.fuzz [--examples N] [--seconds N] [--seed N] [--url URL]."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ from tests.template import ROOT
 console = Console(highlight=False, soft_wrap=True)
 
 
-@click.command(
-    help="Send requests that are made from docs/openapi.json, and hold each answer to it."
-)
-@click.option("--examples", default=100, help="So many random requests per operation.")
-@click.option("--seconds", default=300, help="And no longer than that.")
-@click.option("--seed", type=int, help="Repeats what this seed made of the same document.")
-@click.option("--url", help="Where the API is; without it, an embedded stack is started.")
+@click.command(help="Send requests made from the OpenAPI document. Check each response against it.")
+@click.option("--examples", default=100, help="Number of random requests per operation.")
+@click.option("--seconds", default=300, help="Time limit in seconds.")
+@click.option("--seed", type=int, help="Repeat the requests of this seed.")
+@click.option("--url", help="Base URL of the API. Without it, a local stack is started.")
 def main(*, examples: int, seconds: int, seed: int | None, url: str | None) -> None:
-    """Exits 1 if anything is found."""
+    """Exit with status 1 if there are findings."""
     if seed is None:
         seed = random.randrange(2**32)
     if url is not None:
@@ -45,7 +43,7 @@ def run(url: str, examples: int, seconds: int, seed: int) -> Outcome:
     with console.status("Fuzzing") as status:
         outcome = fuzz(
             url,
-            json.loads((ROOT / "docs/openapi.json").read_text()),
+            json.loads((ROOT / "functions/console/static/openapi.json").read_text()),
             examples=examples,
             seconds=seconds,
             seed=seed,

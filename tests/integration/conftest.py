@@ -18,6 +18,7 @@ from botocore.loaders import create_loader
 from moto import mock_aws
 
 from customers.repository import CustomerRepository
+from messaging.dynamodb import Database
 from order_history.view import OrderHistoryView
 from orders.repository import OrderRepository
 from tests.integration import mongodb
@@ -57,12 +58,14 @@ def dynamodb(aws: None) -> DynamoDBClient:
 
 @pytest.fixture
 def customers(dynamodb: DynamoDBClient) -> CustomerRepository:
-    return CustomerRepository("Customers", "CustomersOutbox")
+    return CustomerRepository(
+        "Customers", "CustomersOutbox", "CustomersIdempotency", database=Database()
+    )
 
 
 @pytest.fixture
 def orders(dynamodb: DynamoDBClient) -> OrderRepository:
-    return OrderRepository("Orders", "OrdersOutbox")
+    return OrderRepository("Orders", "OrdersOutbox", "OrdersIdempotency", database=Database())
 
 
 @pytest.fixture

@@ -9,20 +9,15 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from order_history.projection import OrderSnapshot
-from order_history.view import OrderHistoryView, connect
-from orders.events import OrderState
-from shared.money import Money
+from order_history.connection import connect
+from order_history.view import OrderHistoryView
 from tests.template import ROOT
 
 START_TIMEOUT_SECONDS = 30
-JANE = 1
-CREATED_AT = datetime(2026, 11, 4, 9, 30, tzinfo=UTC)
 
 
 @contextmanager
@@ -68,9 +63,11 @@ def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
     if parts.username and "authSource" not in query:  # else it would be the new database
         query = f"{query}&authSource={parts.path.strip('/') or 'admin'}".strip("&")
     name = f"tests_{uuid.uuid4().hex}"
-    view = connect(urlunsplit(parts._replace(path=f"/{name}", query=query)), **options)
+    view = OrderHistoryView(
+        connect(urlunsplit(parts._replace(path=f"/{name}", query=query)), **options)
+    )
     view.ensure_indexes()
-    client = view._customers.database.client
+    client = view._database.client
     try:
         yield view
     finally:
@@ -78,38 +75,8 @@ def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
         client.close()
 
 
-def documents(view: OrderHistoryView) -> dict[str, list[Any]]:
-    """All there is in the view, but for when and how often it was handed the events."""
-    return {
-        collection.name: sorted(
-            (
-                {k: v for k, v in document.items() if k not in {"projectedAt", "deliveries"}}
-                for document in collection.find()
-            ),
-            key=lambda document: str(document["_id"]),
-        )
-        for collection in (view._customers, view._orders, view._events)
-    }
-
-
-def snapshot(
-    order_id: int, customer_id: int = JANE, version: int = 1, state: OrderState = OrderState.PENDING
-) -> OrderSnapshot:
-    """An order as of the version, a second after the one before."""
-    return OrderSnapshot(
-        order_id=order_id,
-        customer_id=customer_id,
-        order_total=Money(400),
-        state=state,
-        rejection_reason=None,
-        created_at=CREATED_AT,
-        version=version,
-        changed_at=CREATED_AT + timedelta(seconds=version),
-    )
-
-
 def unreachable_view() -> OrderHistoryView:
     """A view whose database does not answer, and does not take long over it."""
-    view = connect("mongodb://127.0.0.1:1/nowhere")
-    view._customers.database.client.close()
-    return view
+    database = connect("mongodb://127.0.0.1:1/nowhere")
+    database.client.close()
+    return OrderHistoryView(database)

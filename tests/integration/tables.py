@@ -12,7 +12,11 @@ from tests.template import resources
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TABLES = ("Customers", "CustomersOutbox", "Orders", "OrdersOutbox")
+TABLES = tuple(
+    f"{service}{kind}"
+    for service in ("Customers", "Orders")
+    for kind in ("", "Outbox", "Idempotency")
+)
 _DECODER = EventDecoder(published_classes())
 
 

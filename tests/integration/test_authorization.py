@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import json
+import time
+from collections.abc import Iterator, Mapping
+from unittest.mock import Mock
 
+import jwt
 import pytest
 
+from customers.customer import Customer
 from customers.repository import CustomerRepository
-from functions.orders import api as handler
+from functions.customers import api as customers_api
+from functions.order_history import api as order_history_api
+from functions.orders import api as orders_api
 from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope
+from order_history.projection import Projected
+from order_history.queries import OrderHistoryQueries
+from order_history.view import OrderHistoryView
 from orders import service
+from orders.order import Order
 from orders.repository import OrderRepository
-from rest_api.authorization import ANYBODY, Caller, TokenVerifier
-from shared.errors import ForbiddenError, UnauthenticatedError
+from rest_api.authorization import TokenVerifier, verifier_from_environment
+from rest_api.signing_keys import SigningKeysUnavailableError
+from shared.clock import now
+from shared.errors import UnauthenticatedError
 from shared.money import Money
 from tests.integration.api import send
-from tests.issuer import AUDIENCE, STRANGERS_KEY, Issuer
+from tests.issuer import AUDIENCE, KEY, STRANGERS_KEY, Issuer
+from tests.samples import load
+
+JANE = int(load("customers_api_get")["pathParameters"]["customerId"])
+ORDER = int(load("orders_api_get")["pathParameters"]["orderId"])
+EVERYTHING = "customers:read customers:write orders:read orders:write orderhistory:read"
+
+OF_ONE_CUSTOMER = {
+    "customers_api_get": customers_api,
+    "orders_api_get": orders_api,
+    "orders_api_cancel": orders_api,
+    "order_history_api_customer": order_history_api,
+    "order_history_api_order": order_history_api,
+    "order_history_api_events": order_history_api,
+}
+OF_ALL = {
+    "customers_api_list": customers_api,
+    "customers_api_create": customers_api,
+    "orders_api_list": orders_api,
+    "order_history_api_count": order_history_api,
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,117 +58,283 @@ def issuer() -> Iterator[Issuer]:
         yield issuer
 
 
-def test_a_token_gives_its_scopes_and_its_customer(issuer: Issuer) -> None:
-    verifier = TokenVerifier(issuer.url, AUDIENCE)
-
-    caller = verifier.verify(issuer.sign(scope="orders:read orders:write", customer_id="7"))
-
-    assert caller == Caller(frozenset({"orders:read", "orders:write"}), 7)
-    assert verifier.verify(issuer.sign()) == Caller(frozenset(), None)
+@pytest.fixture(scope="module")
+def verifier(issuer: Issuer) -> TokenVerifier:
+    return TokenVerifier(issuer.url, [AUDIENCE])
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"exp": 1},
-        {"exp": None},
-        {"sub": None},
-        {"aud": "somebody-else"},
-        {"aud": None},
-        {"iss": "https://issuer.example"},
-        {"key": STRANGERS_KEY},
-        {"key": "a shared secret that is long enough", "algorithm": "HS256"},
-        {"key": None, "algorithm": "none"},
-        {"customer_id": "everybody"},
-    ],
-)
-def test_a_token_that_is_not_good_is_refused(issuer: Issuer, claims: dict[str, Any]) -> None:
-    with pytest.raises(UnauthenticatedError):
-        TokenVerifier(issuer.url, AUDIENCE).verify(issuer.sign(**claims))
+def sign(issuer: Issuer, claims: Mapping[str, object], key_id: object = "1") -> str:
+    """Sign a good token with these claims changed; `...` removes one."""
+    good = {"iss": issuer.url, "aud": AUDIENCE, "sub": "somebody", "exp": time.time() + 60}
+    changed = {k: v for k, v in {**good, **claims}.items() if v is not ...}
+    # Not jwt.encode, which refuses some claims.
+    payload = json.dumps(changed).encode()
+    return "Bearer " + jwt.api_jws.encode(payload, KEY, "RS256", headers={"kid": key_id})
 
 
-@pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer nonsense", "Basic dTpw", "Bearer a.b.c"]
-)
-def test_what_is_no_token_is_refused(issuer: Issuer, header: str | None) -> None:
-    with pytest.raises(UnauthenticatedError):
-        TokenVerifier(issuer.url, AUDIENCE).verify(header)
+# Claims as the documentation of each product shows them.
+TOKENS: dict[str, tuple[dict[str, str], dict[str, object]]] = {
+    "Amazon Cognito": (
+        {"JWT_AUDIENCE": "7client", "JWT_SCOPE_PREFIX": "shop/", "JWT_CUSTOMER_CLAIM": "custom:id"},
+        {
+            "aud": ...,
+            "client_id": "7client",
+            "token_use": "access",
+            "scope": "openid shop/orders:read orders:write",
+            "version": 2,
+            "username": "jane",
+            "custom:id": "7",
+        },
+    ),
+    "Auth0": (
+        {"JWT_CUSTOMER_CLAIM": "https://shop.example/customer_id"},
+        {
+            "aud": [AUDIENCE, "https://tenant.eu.auth0.com/userinfo"],
+            "azp": "client",
+            "scope": "openid profile orders:read",
+            "https://shop.example/customer_id": 7,
+        },
+    ),
+    "Okta": (
+        {"JWT_AUDIENCE": f"api://default, {AUDIENCE}"},
+        {"aud": "api://default", "ver": 1, "cid": "0oa", "scp": ["orders:read"], "customer_id": 7},
+    ),
+    "Keycloak": (
+        {},
+        {
+            "aud": ["account", AUDIENCE],
+            "typ": "Bearer",
+            "azp": "client",
+            "realm_access": {"roles": ["orders:write"]},
+            "scope": "openid email orders:read",
+            "customer_id": "7",
+        },
+    ),
+    "Entra ID, delegated": (
+        {"JWT_AUDIENCE": "00000000-aaaa"},
+        {
+            "aud": "00000000-aaaa",
+            "ver": "2.0",
+            "scp": "orders:read",
+            "roles": ["orders:write"],
+            "customer_id": "7",
+        },
+    ),
+    "Entra ID, app only": (
+        {"JWT_ALL_CUSTOMERS_SCOPE": "everyone"},
+        {"idtyp": "app", "oid": "somebody", "roles": ["orders:read", "everyone"]},
+    ),
+}
 
 
-def test_the_issuers_keys_are_asked_for_once() -> None:
+def test_tokens_of_well_known_issuers_are_understood(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_ISSUER", issuer.url)
+    for product, (variables, claims) in TOKENS.items():
+        with monkeypatch.context() as patch:
+            for name, value in {"JWT_AUDIENCE": AUDIENCE, **variables}.items():
+                patch.setenv(name, value)
+            verifier = verifier_from_environment()
+        assert verifier is not None
+
+        caller = verifier.verify(sign(issuer, claims))
+
+        assert caller.scopes is not None, product
+        assert {s for s in caller.scopes if s.startswith("orders")} == {"orders:read"}, product
+        is_app = product == "Entra ID, app only"
+        assert (caller.customer_id, caller.all_customers) == (
+            (None, True) if is_app else (7, False)
+        )
+
+
+NOT_SCOPES: list[object] = [None, 7, [7], {"a": 1}]
+NOT_IDS: list[object] = [
+    *(None, True, False, 1.9, 7.0, float("inf"), float("nan"), 0, -1, 2**63, [7], {}),
+    *("", "0", "-1", "07", "1_0", " 7", "7\n", "7.0", "\u0667", "7\u0667", "9" * 400, "everyone"),
+]
+BAD_VALUES: dict[str, list[object]] = {
+    "exp": [1, ..., None, float("inf"), "soon", [], time.time() - 40],
+    "nbf": [float("inf"), "soon", time.time() + 400],
+    "sub": [..., None, 7],
+    "aud": [..., None, "another", [], 7, [7], {AUDIENCE: 1}, [AUDIENCE, 7]],
+    "iss": [..., None, "https://issuer.example", 7],
+    "token_use": ["id", None],
+    "scope": NOT_SCOPES,
+    "scp": NOT_SCOPES,
+    "roles": NOT_SCOPES,
+    "customer_id": NOT_IDS,
+}
+
+
+def test_bad_claim_is_refused(issuer: Issuer, verifier: TokenVerifier) -> None:
+    bad = [{claim: value} for claim, values in BAD_VALUES.items() for value in values]
+    bad += [{"aud": ..., "client_id": value} for value in (AUDIENCE, None)]
+    bad += [{"customer_id": value, "scope": "customers:all"} for value in NOT_IDS]
+    assert verifier.verify(sign(issuer, {"scope": "a b"})).scopes == frozenset({"a", "b"})
+    for claims in bad:
+        with pytest.raises(UnauthenticatedError):
+            pytest.fail(f"{claims}: {verifier.verify(sign(issuer, claims))}")
+
+
+def test_bad_signature_is_refused(issuer: Issuer, verifier: TokenVerifier) -> None:
+    head, payload, signature = issuer.sign().removeprefix("Bearer ").split(".")
+    other = issuer.sign(scope="orders:write").split(".")[1]
+    nested = jwt.utils.base64url_encode(b'{"alg":' + b"[" * 5000 + b"]" * 5000 + b"}").decode()
+    headers = [
+        issuer.sign(key=STRANGERS_KEY),
+        issuer.sign(key="a shared secret that is long enough", algorithm="HS256"),
+        issuer.sign(key=None, algorithm="none"),
+        *(f"Bearer {t}" for t in (f"{head}.{other}.{signature}", f"{nested}.{payload}.x", "a.b.c")),
+        *(f"{scheme} {head}.{payload}.{signature}" for scheme in ("", "Basic", "Token")),
+        *(None, "", "Bearer", "Bearer ", "Bearer nonsense"),
+        *(sign(issuer, {}, key_id) for key_id in ("2", "")),
+    ]
+    for header in headers:
+        with pytest.raises(UnauthenticatedError):
+            pytest.fail(f"{header}: {verifier.verify(header)}")
+
+
+def test_clocks_may_differ_by_thirty_seconds(issuer: Issuer, verifier: TokenVerifier) -> None:
+    for claims in ({"exp": time.time() - 20}, {"nbf": time.time() + 20}):
+        assert verifier.verify(sign(issuer, claims)).subject == "somebody"
+
+
+def test_scheme_is_accepted_in_any_case(issuer: Issuer, verifier: TokenVerifier) -> None:
+    assert verifier.verify(issuer.sign().replace("Bearer", "bEARER")).subject == "somebody"
+
+
+def test_customers_token_is_limited_even_with_the_scope_for_all(
+    issuer: Issuer, verifier: TokenVerifier
+) -> None:
+    caller = verifier.verify(issuer.sign(scope="customers:all", customer_id=7))
+
+    assert (caller.customer_id, caller.all_customers) == (7, False)
+
+
+def test_keys_are_fetched_once_and_again_for_an_unknown_key_after_a_pause() -> None:
     with Issuer.running() as issuer:
-        verifier = TokenVerifier(issuer.url, AUDIENCE)
-        for _ in range(3):
-            verifier.verify(issuer.sign())
-
+        verifier = TokenVerifier(issuer.url, [AUDIENCE])
+        for key_id in ("1", "unknown", "another", "1"):
+            try:
+                verifier.verify(sign(issuer, {}, key_id))
+            except UnauthenticatedError:
+                assert key_id != "1"
         assert issuer.key_requests == 1
+        verifier._keys._next_fetch_at = 0.0  # the pause is over
+        verifier.verify(issuer.sign())
+        assert issuer.key_requests == 1
+        with pytest.raises(UnauthenticatedError):
+            verifier.verify(sign(issuer, {}, "unknown"))
+        assert issuer.key_requests == 2
 
 
-def test_a_signature_that_was_tampered_with_is_refused(issuer: Issuer) -> None:
-    head, _, signature = issuer.sign().rsplit(".", 2)
-    payload = issuer.sign(scope="orders:write").rsplit(".", 2)[1]
+def test_unreachable_issuer_is_asked_once_per_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Issuer.running() as issuer:
+        token = issuer.sign()
+        verifier, late = (TokenVerifier(issuer.url, [AUDIENCE]) for _ in range(2))
+        verifier.verify(token)
+    verifier._keys._next_fetch_at = 0.0
+    assert verifier.verify(token).subject == "somebody", "the keys are cached"
+    fetch = Mock(side_effect=late._keys._fetch)
+    monkeypatch.setattr(late._keys, "_fetch", fetch)
+    for _ in range(3):
+        with pytest.raises(SigningKeysUnavailableError):
+            late.verify(token)
+    assert fetch.call_count == 1
+    verifier._keys._fetched_at = -1e9  # older than the lifetime of keys
+    with pytest.raises(SigningKeysUnavailableError):
+        verifier.verify(token)
 
-    with pytest.raises(UnauthenticatedError):
-        TokenVerifier(issuer.url, AUDIENCE).verify(f"{head}.{payload}.{signature}")
 
-
-def test_a_caller_without_limits_may_everything() -> None:
-    ANYBODY.check_scope("orders:write")
-    ANYBODY.check_customer(7)
-    ANYBODY.check_all_customers()
-
-
-def test_a_caller_may_only_what_the_scopes_allow() -> None:
-    with pytest.raises(ForbiddenError):
-        Caller(frozenset({"orders:read"})).check_scope("orders:write")
-
-
-class TestOrdersApi:
-    """The handler with an issuer configured."""
+class TestApis:
+    """The handlers with an issuer configured, Jane and her order in the tables and in the view."""
 
     @pytest.fixture(autouse=True)
-    def _issuer_is_configured(self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(handler.api, "_verifier", TokenVerifier(issuer.url, AUDIENCE))
-        monkeypatch.setattr(handler.api, "caller", ANYBODY)
-
-    def test_nobody_gets_in_without_a_token(self, orders: OrderRepository) -> None:
-        answer = send(handler, "orders_api_list", headers={"Authorization": None})
-
-        answer.problem(401, "unauthenticated")
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
-
-    def test_reading_needs_the_scope_for_reading(
-        self, orders: OrderRepository, issuer: Issuer
+    def _janes_order(
+        self,
+        customers: CustomerRepository,
+        orders: OrderRepository,
+        view: OrderHistoryView,
+        verifier: TokenVerifier,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        reader = {"Authorization": issuer.sign(scope="orders:read")}
-        writer = {"Authorization": issuer.sign(scope="orders:write")}
+        for handler in (customers_api, orders_api, order_history_api):
+            monkeypatch.setattr(handler.api, "verifier", verifier)
+        monkeypatch.setattr(order_history_api, "view", OrderHistoryQueries(view._database))
+        jane, created = Customer.create(JANE, "Jane Doe", Money(500))
+        order, ordered = Order.create(ORDER, JANE, Money(100))
+        events = [DomainEventEnvelope.wrap(e, 1, Cause("request")) for e in (created, ordered)]
+        customers.insert(jane, events[0])
+        orders.insert(order, events[1])
+        view.project([Projected(event, now(), 1) for event in events])
 
-        assert send(handler, "orders_api_list", headers=reader).status == 200
-        send(handler, "orders_api_list", headers=writer).problem(403, "forbidden")
-        send(handler, "orders_api_create", headers=reader).problem(403, "forbidden")
+    def test_request_without_token_returns_401(self) -> None:
+        for sample, handler in (OF_ONE_CUSTOMER | OF_ALL).items():
+            answer = send(handler, sample, headers={"Authorization": None})
+            answer.problem(401, "unauthenticated")
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
 
-    def test_a_customers_token_is_good_for_that_customer_only(
-        self, customers: CustomerRepository, orders: OrderRepository, issuer: Issuer
+    def test_token_without_the_scope_returns_403(self, issuer: Issuer) -> None:
+        for sample, handler in (OF_ONE_CUSTOMER | OF_ALL).items():
+            is_read = load(sample)["httpMethod"] == "GET"
+            scopes = EVERYTHING.replace("read" if is_read else "write", "other")
+            token = issuer.sign(scope=f"{scopes} customers:all")
+            send(handler, sample, headers={"Authorization": token}).problem(403, "forbidden")
+
+    def test_another_customers_data_looks_like_missing_data(self, issuer: Issuer) -> None:
+        strangers = [issuer.sign(scope=EVERYTHING, customer_id=8), issuer.sign(scope=EVERYTHING)]
+        owner = issuer.sign(scope=EVERYTHING, customer_id=JANE)
+        for sample, handler in OF_ONE_CUSTOMER.items():
+            ((name, existing),) = load(sample)["pathParameters"].items()
+            found = send(handler, sample, headers={"Authorization": owner})
+            assert found.status == (409 if sample == "orders_api_cancel" else 200), found.text
+            for token in strangers:
+                headers = {"Authorization": token}
+                refused = send(handler, sample, headers=headers)
+                missing = send(handler, sample, headers=headers, path_parameters={name: 9})
+                assert refused.status == 404, sample
+                assert refused.text.replace(existing, "9") == missing.text
+
+    def test_only_the_scope_for_all_customers_allows_lists_and_new_customers(
+        self, issuer: Issuer
     ) -> None:
-        order_id = service.create_order(orders, 7, Money(100), Cause("request"))
-        ids = {"orderId": order_id}
-        scope = "orders:read orders:write"
-        owner = {"Authorization": issuer.sign(scope=scope, customer_id=7)}
-        other = {"Authorization": issuer.sign(scope=scope, customer_id=8)}
+        for sample, handler in OF_ALL.items():
+            for customer_id in (None, JANE):
+                token = issuer.sign(scope=EVERYTHING, customer_id=customer_id)
+                headers = {"Authorization": token}
+                send(handler, sample, headers=headers).problem(403, "forbidden")
+            token = issuer.sign(scope=f"{EVERYTHING} customers:all")
+            assert send(handler, sample, headers={"Authorization": token}).status == 200
 
-        assert send(handler, "orders_api_get", headers=owner, path_parameters=ids).status == 200
-        for sample in ("orders_api_get", "orders_api_cancel"):
-            answer = send(handler, sample, headers=other, path_parameters=ids)
-            answer.problem(403, "forbidden")
-        send(handler, "orders_api_create", headers=other).problem(403, "forbidden")
-        send(handler, "orders_api_list", headers=owner).problem(403, "forbidden")
+    def test_customer_creates_orders_for_nobody_else(self, issuer: Issuer) -> None:
+        for customer_id, status in ((JANE, 200), (8, 403), (None, 403)):
+            headers = {"Authorization": issuer.sign(scope=EVERYTHING, customer_id=customer_id)}
+            assert send(orders_api, "orders_api_create", headers=headers).status == status
 
-    def test_an_issuer_out_of_reach_is_our_failure_and_lets_nobody_in(
-        self, orders: OrderRepository, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    def test_idempotency_keys_of_two_callers_are_apart(
+        self, issuer: Issuer, orders: OrderRepository
     ) -> None:
-        nowhere = TokenVerifier("http://127.0.0.1:1", AUDIENCE)
-        monkeypatch.setattr(handler.api, "_verifier", nowhere)
+        tokens = [
+            issuer.sign(scope=EVERYTHING, customer_id=JANE),
+            issuer.sign(scope=EVERYTHING, customer_id=JANE, sub="another"),
+            issuer.sign(scope=f"{EVERYTHING} customers:all"),
+        ]
+        ids = [
+            send(orders_api, "orders_api_create", headers={"Authorization": token}).json["orderId"]
+            for token in tokens * 2
+        ]
 
-        answer = send(handler, "orders_api_list", headers={"Authorization": issuer.sign()})
+        assert ids[:3] == ids[3:]
+        assert len(set(ids)) == 3
+        assert all(service.find_order(orders, order_id) for order_id in ids)
+
+    def test_unreachable_issuer_returns_500(
+        self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        nowhere = TokenVerifier("http://127.0.0.1:1", [AUDIENCE])
+        monkeypatch.setattr(orders_api.api, "verifier", nowhere)
+
+        answer = send(orders_api, "orders_api_list", headers={"Authorization": issuer.sign()})
 
         answer.problem(500, "unexpected-error")

@@ -23,7 +23,7 @@ from customers.events import (
 )
 from customers.repository import CustomerRepository
 from messaging.domain_event import Cause
-from messaging.retry import WriteConflictError, EventAlreadyPublishedError, retry_on_conflict
+from messaging.retry import EventAlreadyPublishedError, WriteConflictError, retry_on_conflict
 from shared import identifiers
 from shared.errors import IdempotencyKeyReusedError
 from shared.money import ZERO, Money

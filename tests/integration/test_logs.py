@@ -210,11 +210,13 @@ def test_a_token_that_is_not_valid_and_an_issuer_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        customers_api.api, "_verifier", TokenVerifier("http://127.0.0.1:1", "audience")
+        customers_api.api, "verifier", TokenVerifier("http://127.0.0.1:1", "audience")
     )
 
     assert call("customers_api_list", headers={"Authorization": TOKEN}) == 401
-    assert call("customers_api_list") == 500
+    assert call("customers_api_list") == 401
+    with_key_id = f"Bearer eyJhbGciOiJSUzI1NiJ9.{TOKEN.partition('.')[2]}"
+    assert call("customers_api_list", headers={"Authorization": with_key_id}) == 500
 
 
 # Messages

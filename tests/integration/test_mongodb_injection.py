@@ -25,7 +25,7 @@ from functions.order_history import projection
 from messaging.envelope import DomainEventEnvelope
 from order_history.projection import project
 from order_history.view import OrderHistoryView
-from rest_api.resolver import encode_next_token
+from rest_api.pagination import encode_next_token
 from shared.clock import now
 from tests.integration import mongodb
 from tests.integration.api import answer, request, send

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messaging.domain_event import Cause
-from messaging.retry import WriteConflictError, EventAlreadyPublishedError, retry_on_conflict
+from messaging.retry import EventAlreadyPublishedError, WriteConflictError, retry_on_conflict
 from orders import service
 from orders.events import (
     OrderApproved,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from functions.orders import api as handler
 from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope
 from orders import service
 from orders.events import OrderCancelled, OrderCreated, OrderState, RejectionReason
 from orders.order import Order
 from orders.repository import OrderRepository
 from shared.identifiers import MAX_ID
 from shared.money import Money
-from tests.integration.api import send
+from tests.integration.api import Answer, send
 from tests.integration.tables import items, published, snapshot
-from tests.samples import an_event_id, load
+from tests.samples import load
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -29,31 +31,26 @@ CANCEL = "orders_api_cancel"
 ORDER = int(load(GET)["pathParameters"]["orderId"])
 JANE = int(load("customers_api_get")["pathParameters"]["customerId"])
 REQUEST = Cause("a request")
-ANSWER = Cause("a request", an_event_id("an answer of Customers"))
 
 
-def pending(orders: OrderRepository) -> None:
-    """The order is there, by the id that it has in events/."""
+def insert(
+    orders: OrderRepository, state: OrderState, reason: RejectionReason | None = None
+) -> None:
+    """Insert the order, with its id in events/."""
     order, created = Order.create(ORDER, JANE, Money(410))
-    orders.add(order, created, REQUEST, None)
+    envelope = DomainEventEnvelope.wrap(created, order.version, REQUEST)
+    orders.insert(replace(order, state=state, rejection_reason=reason), envelope)
 
 
-def approved(orders: OrderRepository) -> None:
-    pending(orders)
-    service.note_credit_reserved(orders, ORDER, ANSWER)
-
-
-def rejected(orders: OrderRepository) -> None:
-    pending(orders)
-    service.note_credit_not_reserved(orders, ORDER, RejectionReason.INSUFFICIENT_CREDIT, ANSWER)
+def create(customer_id: int, amount: str, key: str | None = None) -> Answer:
+    body = f'{{"customerId": {customer_id}, "orderTotal": {{"amount": {amount}}}}}'
+    return send(handler, CREATE, body=body, headers={"Idempotency-Key": key})
 
 
 # POST /orders
 
 
-def test_the_sample_creates_a_pending_order(
-    orders: OrderRepository, dynamodb: DynamoDBClient
-) -> None:
+def test_sample_creates_a_pending_order(orders: OrderRepository, dynamodb: DynamoDBClient) -> None:
     created = send(handler, CREATE)
 
     assert created.status == 200
@@ -66,7 +63,7 @@ def test_the_sample_creates_a_pending_order(
     assert service.find_order(orders, event.order_id).state is OrderState.PENDING
 
 
-def test_the_sample_sent_twice_creates_one_order(dynamodb: DynamoDBClient) -> None:
+def test_repeated_request_creates_one_order(dynamodb: DynamoDBClient) -> None:
     first = send(handler, CREATE)
     before = snapshot(dynamodb)
 
@@ -76,64 +73,45 @@ def test_the_sample_sent_twice_creates_one_order(dynamodb: DynamoDBClient) -> No
     assert snapshot(dynamodb) == before
 
 
-def test_an_idempotency_key_is_not_good_for_another_order(dynamodb: DynamoDBClient) -> None:
-    send(handler, CREATE)
-    before = snapshot(dynamodb)
-
-    refused = send(handler, CREATE, body={"customerId": JANE, "orderTotal": {"amount": 4.01}})
-
-    refused.problem(422, "idempotency-key-reused")
-    assert snapshot(dynamodb) == before
-
-
-@pytest.mark.parametrize("customer_id", [1, 2**53 + 1, MAX_ID])
-def test_whether_there_is_such_a_customer_is_not_for_the_api_to_say(customer_id: int) -> None:
-    created = send(handler, CREATE, body={"customerId": customer_id, "orderTotal": {"amount": 1}})
-
-    found = send(handler, GET, path_parameters={"orderId": created.json["orderId"]})
-    assert found.json["customerId"] == customer_id
-    assert found.json["orderState"] == "PENDING"
+def test_order_of_any_customer_is_created_with_the_exact_total() -> None:
+    for customer_id in (1, 2**53 + 1, MAX_ID):
+        for amount in ("0.01", "4.1", "5", "99999999999.99", "1e11"):
+            order_id = create(customer_id, amount).json["orderId"]
+            found = send(handler, GET, path_parameters={"orderId": order_id}).json
+            assert (found["customerId"], found["orderState"]) == (customer_id, "PENDING")
+            assert found["orderTotal"] == {"amount": Decimal(amount)}
 
 
-@pytest.mark.parametrize("amount", ["0.01", "4.1", "5", "99999999999.99", "1e11"])
-def test_amounts_come_back_exactly_as_the_number_that_was_sent(amount: str) -> None:
-    body = f'{{"customerId": 1, "orderTotal": {{"amount": {amount}}}}}'
-
-    created = send(handler, CREATE, body=body)
-
-    found = send(handler, GET, path_parameters={"orderId": created.json["orderId"]})
-    assert found.json["orderTotal"] == {"amount": Decimal(amount)}
+def test_integer_is_accepted_in_any_json_spelling() -> None:
+    for spelling in ("7", "7.0", "0.7e1", "70e-1"):
+        body = f'{{"customerId": {spelling}, "orderTotal": {{"amount": 5}}}}'
+        order_id = send(handler, CREATE, body=body, headers={"Idempotency-Key": None}).json
+        found = send(handler, GET, path_parameters=order_id)
+        assert found.json["customerId"] == 7
 
 
 # GET /orders and GET /orders/{orderId}
 
 
-def test_the_sample_lists_orders(orders: OrderRepository) -> None:
-    rejected(orders)
-
-    listed = send(handler, LIST)
-
-    assert listed.status == 200
-    assert listed.json == {
-        "orders": [
-            {
-                "orderId": ORDER,
-                "customerId": JANE,
-                "orderTotal": {"amount": Decimal("4.1")},
-                "orderState": "REJECTED",
-                "rejectionReason": "INSUFFICIENT_CREDIT",
-            }
-        ],
-        "nextToken": None,
+def test_samples_list_and_find_the_order(orders: OrderRepository) -> None:
+    insert(orders, OrderState.REJECTED, RejectionReason.INSUFFICIENT_CREDIT)
+    order = {
+        "orderId": ORDER,
+        "customerId": JANE,
+        "orderTotal": {"amount": Decimal("4.1")},
+        "orderState": "REJECTED",
+        "rejectionReason": "INSUFFICIENT_CREDIT",
     }
 
+    listed, found = send(handler, LIST), send(handler, GET)
 
-def test_the_pages_of_the_list_have_every_order_once() -> None:
-    body = {"customerId": 1, "orderTotal": {"amount": 1}}
-    created = {
-        send(handler, CREATE, body=body, headers={"Idempotency-Key": f"key-{n}"}).json["orderId"]
-        for n in range(5)
-    }
+    assert (listed.status, listed.json) == (200, {"orders": [order], "nextToken": None})
+    assert (found.status, found.json) == (200, order)
+    assert '"amount":4.1}' in found.text
+
+
+def test_pages_have_every_order_once() -> None:
+    created = [create(1, "1", f"key-{n}").json["orderId"] for n in range(5)]
 
     listed: list[int] = []
     query: dict[str, object] = {"limit": 2}
@@ -144,54 +122,22 @@ def test_the_pages_of_the_list_have_every_order_once() -> None:
             break
         query["nextToken"] = page["nextToken"]
 
-    assert len(listed) == 5
-    assert set(listed) == created
+    assert sorted(listed) == sorted(created)
 
 
-@pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 101}, {"nextToken": "forged"}])
-def test_a_page_that_cannot_be_is_refused(query: dict[str, object]) -> None:
-    send(handler, LIST, query=query).problem(400, "invalid-request")
-
-
-def test_the_sample_finds_the_order(orders: OrderRepository) -> None:
-    approved(orders)
-
-    found = send(handler, GET)
-
-    assert found.status == 200
-    assert found.json == {
-        "orderId": ORDER,
-        "customerId": JANE,
-        "orderTotal": {"amount": Decimal("4.1")},
-        "orderState": "APPROVED",
-        "rejectionReason": None,
-    }
-    assert '"amount":4.1}' in found.text
-
-
-@pytest.mark.parametrize("sample", [GET, CANCEL])
-def test_an_order_that_does_not_exist_is_not_found(dynamodb: DynamoDBClient, sample: str) -> None:
-    send(handler, sample).problem(404, "order-not-found")
-
+def test_unknown_order_returns_404(dynamodb: DynamoDBClient) -> None:
+    for sample in (GET, CANCEL):
+        send(handler, sample).problem(404, "order-not-found")
     assert items(dynamodb, "Orders") == []
-
-
-@pytest.mark.parametrize("sample", [GET, CANCEL])
-@pytest.mark.parametrize("order_id", ["first", "0", "-1", "1.5", MAX_ID + 1])
-def test_what_is_no_id_is_refused(sample: str, order_id: Any) -> None:
-    refused = send(handler, sample, path_parameters={"orderId": order_id})
-
-    problem = refused.problem(400, "invalid-request")
-    assert [error["field"] for error in problem["errors"]] == ["orderId"]
 
 
 # POST /orders/{orderId}/cancel
 
 
-def test_the_sample_cancels_an_approved_order(
+def test_sample_cancels_an_approved_order_once(
     orders: OrderRepository, dynamodb: DynamoDBClient
 ) -> None:
-    approved(orders)
+    insert(orders, OrderState.APPROVED)
 
     cancelled = send(handler, CANCEL)
 
@@ -202,29 +148,20 @@ def test_the_sample_cancels_an_approved_order(
         e for e in published(dynamodb, "OrdersOutbox") if isinstance(e.event, OrderCancelled)
     ]
     assert envelope.metadata.correlation_id == cancelled.headers["X-Correlation-Id"]
-
-
-def test_cancelling_a_cancelled_order_is_fine_and_changes_nothing(
-    orders: OrderRepository, dynamodb: DynamoDBClient
-) -> None:
-    approved(orders)
-    first = send(handler, CANCEL)
     before = snapshot(dynamodb)
-
-    second = send(handler, CANCEL)
-
-    assert (second.status, second.json) == (200, first.json)
+    repeated = send(handler, CANCEL)
+    assert (repeated.status, repeated.json) == (200, cancelled.json)
     assert snapshot(dynamodb) == before
 
 
-@pytest.mark.parametrize("state", [pending, rejected])
-def test_an_order_that_is_not_approved_cannot_be_cancelled(
-    orders: OrderRepository, dynamodb: DynamoDBClient, state: Any
+@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.REJECTED])
+def test_order_that_is_not_approved_cannot_be_cancelled(
+    orders: OrderRepository, dynamodb: DynamoDBClient, state: OrderState
 ) -> None:
-    state(orders)
+    insert(orders, state)
     before = snapshot(dynamodb)
 
     problem = send(handler, CANCEL).problem(409, "order-not-cancellable")
 
-    assert state.__name__.upper() in problem["detail"]
+    assert state.value in problem["detail"]
     assert snapshot(dynamodb) == before

@@ -15,7 +15,7 @@ from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError
 from customers import service as customers_service
 from customers.repository import CustomerRepository
 from messaging.domain_event import Cause
-from messaging.retry import WriteConflictError, EventAlreadyPublishedError, retry_on_conflict
+from messaging.retry import EventAlreadyPublishedError, WriteConflictError, retry_on_conflict
 from orders import service as orders_service
 from orders.repository import OrderRepository
 from shared.money import Money

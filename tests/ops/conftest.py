@@ -1,4 +1,4 @@
-"""An embedded stack to operate, and the command-line tool as its user has it."""
+"""A local stack to operate, and the commands as their user runs them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from infra.ops.audit import audit, queue_depths
 from infra.ops.target import Target
 
 SETTLE_SECONDS = 90
+DELIVERY_MARKS = ("deliveries", "rebuiltAt")
 TABLES = ("Customers", "Orders", "CustomersOutbox", "OrdersOutbox")
 Documents = dict[str, dict[int, Any]]
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended, and what it printed."""
+    """The result of a command."""
 
     exit_code: int
     output: str
@@ -37,18 +38,26 @@ class Done:
 
 @dataclass(frozen=True)
 class Operated:
-    """The stack under test, and what its users and its operator do with it."""
+    """The stack under test, with its users' API and its operator's commands."""
 
     stack: EmbeddedStack
     api: ApiClient
     target: Target
 
-    def run(self, *command: str, **environment: str) -> Done:
-        """`make COMMAND`, which is this."""
+    def run(self, *command: str, **environment: str | None) -> Done:
+        """Run `make COMMAND`, with variables of the user's shell that would lead elsewhere. None removes one."""
+        nowhere = "http://127.0.0.1:1"
+        misleading = {
+            "AWS_ENDPOINT_URL": nowhere,
+            "AWS_ENDPOINT_URL_SQS": nowhere,
+            "AWS_PROFILE": "missing",
+        }
+        port = self.stack.aws_endpoint_url.rsplit(":", 1)[1]
+        variables = {**os.environ, **misleading, "PORT": port, **environment}
         done = subprocess.run(
             [sys.executable, "-m", "infra.ops", *command],
             cwd=PROJECT,
-            env={**os.environ, "AWS_ENDPOINT_URL": self.stack.aws_endpoint_url, **environment},
+            env={name: value for name, value in variables.items() if value is not None},
             capture_output=True,
             text=True,
             timeout=110,
@@ -58,18 +67,18 @@ class Operated:
 
     @cached_property
     def sqs(self) -> Any:
-        return self.target.client("sqs")
+        return self.target.sqs
 
     @cached_property
     def functions(self) -> Any:
         return self.target.client("lambda")
 
     def queue_url(self, name: str) -> str:
-        """Of the stack's queue that is called so, after the stack's name."""
+        """Return the URL of the queue with this name after the stack's name."""
         return str(self.sqs.get_queue_url(QueueName=f"{STACK_NAME}-{name}")["QueueUrl"])
 
     def mapping_of(self, function: str) -> str:
-        """The id of the event source mapping of the function with the logical id."""
+        """Return the id of the event source mapping of the function with the logical id."""
         name = self.target.resource(function)
         (mapping,) = self.functions.list_event_source_mappings(FunctionName=name)[
             "EventSourceMappings"
@@ -77,7 +86,7 @@ class Operated:
         return str(mapping["UUID"])
 
     def settle(self) -> None:
-        """Every order is decided and every queue is empty, but for dead letters."""
+        """Wait until every order is decided and every queue but the dead-letter queues is empty."""
 
         def left() -> tuple[int, int]:
             depths = queue_depths(self.sqs, STACK_NAME)
@@ -87,7 +96,7 @@ class Operated:
         wait_until(left, lambda seen: seen == (0, 0), SETTLE_SECONDS, pause_seconds=0.5)
 
     def audit_is_clean(self) -> bool:
-        """The services agree once the view has heard of everything."""
+        """Return whether the services agree when the view has every event."""
         self.settle()
         found = wait_until(
             lambda: audit(self.api).findings, lambda findings: not findings, 30, pause_seconds=0.5
@@ -95,7 +104,7 @@ class Operated:
         return found == []
 
     def items(self) -> dict[str, list[str]]:
-        """All that is in the tables: equal means that nothing has changed."""
+        """Return all items of the tables."""
         pages = self.target.client("dynamodb").get_paginator("scan")
         return {
             table: sorted(
@@ -107,16 +116,26 @@ class Operated:
         }
 
     def view(self) -> Documents:
-        """The view's documents, by id."""
+        """Return the view's documents by id, without the marks of deliveries and rebuilds."""
         with self.mongodb() as client:
             database = client.get_default_database()
             return {
-                name: {document["_id"]: document for document in database[name].find()}
+                name: {
+                    document["_id"]: without_delivery_marks(document)
+                    for document in database[name].find()
+                }
                 for name in ("customers", "orders")
             }
 
     def mongodb(self) -> MongoClient[dict[str, Any]]:
         return MongoClient(self.stack.mongodb_uri)
+
+
+def without_delivery_marks(value: Any) -> Any:
+    """Return the document without the times at which its events were projected."""
+    if not isinstance(value, dict):
+        return value
+    return {k: without_delivery_marks(v) for k, v in value.items() if k not in DELIVERY_MARKS}
 
 
 @pytest.fixture(scope="session")
@@ -131,5 +150,5 @@ def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
 
 @pytest.fixture
 def a_customer(operated: Operated) -> Callable[[], int]:
-    """Makes a customer who can afford a hundred orders of 1."""
+    """Return a function that creates a customer with a credit limit of 100."""
     return lambda: operated.api.create_customer("Jane Doe", 100)

@@ -14,7 +14,7 @@ from telemetry.metrics import NAMESPACE, Metric
 from tests.template import DEVELOPMENT, PRODUCTION, ROOT, Stack, target
 
 SYSTEM = "customers-and-orders"
-RUN_BOOK = (ROOT / "docs/runbook.md").read_text()
+RUN_BOOK = (ROOT / "docs/operate.md").read_text()
 TEMPLATE: dict[str, Any] = cfn_yaml.load(str(ROOT / "infra/monitoring.yaml"))
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 
@@ -182,7 +182,7 @@ def test_every_metric_of_ours_is_on_the_dashboard() -> None:
 def test_an_alarm_names_an_entry_of_the_run_book_and_tells_somebody(name: str) -> None:
     alarm = ALARMS[name]
     headings = re.findall(r"^## (.*)$", RUN_BOOK, re.MULTILINE)
-    anchors = {f"docs/runbook.md#{h.lower().replace(' ', '-')}" for h in headings}
+    anchors = {f"docs/operate.md#{h.lower().replace(' ', '-')}" for h in headings}
 
     assert alarm["AlarmDescription"] in anchors
     assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Alerts"}]

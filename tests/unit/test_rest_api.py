@@ -1,14 +1,126 @@
 from __future__ import annotations
 
 import base64
+import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest_api.resolver import decode_next_token, encode_next_token
+from rest_api.fields import IdInPath, WireModel
+from rest_api.pagination import decode_next_token, encode_next_token, slice_page
+from rest_api.resolver import RestApi
 from shared.errors import InvalidRequestError
 from shared.identifiers import MAX_ID
+
+ORIGIN = "https://app.example.com"
+
+
+class ThingResponse(WireModel):
+    thing_id: int
+
+
+def api_with_routes() -> RestApi:
+    api = RestApi(scope=None)
+
+    @api.get("/things/<thingId>")
+    def get_thing(thingId: IdInPath) -> ThingResponse:  # noqa: N803
+        return ThingResponse(thing_id=thingId)
+
+    @api.get("/things/<thingId>/parts")
+    def fail(thingId: IdInPath) -> ThingResponse:  # noqa: N803
+        raise RuntimeError("secret")
+
+    return api
+
+
+def call(api: RestApi, thing_id: str = "7", **changes: Any) -> dict[str, Any]:
+    event = {
+        "httpMethod": "GET",
+        "resource": "/things/{thingId}",
+        "path": f"/things/{thing_id}",
+        "pathParameters": {"thingId": thing_id},
+        "requestContext": {"requestId": "request-1"},
+        **changes,
+    }
+    response = api.handle(event, SimpleNamespace(aws_request_id="invocation"))
+    return {**response, "json": json.loads(response["body"] or "null")}
+
+
+def test_base_path_of_a_custom_domain_is_ignored() -> None:
+    for path in ("/things/7", "/v1/things/7", "/some/where/things/7/"):
+        assert call(api_with_routes(), path=path)["json"] == {"thingId": 7}
+
+
+def test_path_parameter_cannot_select_another_route() -> None:
+    for thing_id in ("7/parts", "7%2Fparts", "7\n", "../7", "", "{x}"):
+        assert call(api_with_routes(), thing_id)["statusCode"] in (400, 404), thing_id
+
+
+def test_every_response_has_the_correlation_id_and_is_not_cached() -> None:
+    responses = [
+        call(api_with_routes()),
+        call(api_with_routes(), "one"),
+        call(api_with_routes(), resource="/things/{thingId}/parts"),
+        call(api_with_routes(), resource="/nothing"),
+    ]
+
+    assert [response["statusCode"] for response in responses] == [200, 400, 500, 404]
+    for response in responses:
+        assert response["multiValueHeaders"]["X-Correlation-Id"] == ["request-1"]
+        assert response["multiValueHeaders"]["Cache-Control"] == ["no-store"]
+        assert "secret" not in response["body"]
+
+
+def test_repeated_header_returns_400_in_any_spelling() -> None:
+    for name in ("Authorization", "Content-Type", "Idempotency-Key"):
+        for headers in ({name: ["a", "b"]}, {name: ["a"], name.lower(): ["b"]}):
+            response = call(api_with_routes(), multiValueHeaders=headers, body="{}")
+            assert response["statusCode"] == 400, headers
+            assert name.lower() in response["json"]["detail"]
+
+
+def test_importing_or_creating_an_api_without_origins_sends_no_cors_headers() -> None:
+    headers = call(api_with_routes(), headers={"Origin": ORIGIN})["multiValueHeaders"]
+
+    assert not [name for name in headers if name.startswith("Access-Control")]
+
+
+def test_allowed_origins_get_cors_headers_on_every_response(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", f"https://other.example.com, {ORIGIN}")
+    api = api_with_routes()
+
+    for thing_id in ("7", "one"):
+        headers = call(api, thing_id, headers={"origin": ORIGIN})["multiValueHeaders"]
+        assert headers["Access-Control-Allow-Origin"] == [ORIGIN]
+        assert headers["Access-Control-Expose-Headers"] == ["X-Correlation-Id"]
+        assert "Access-Control-Allow-Credentials" not in headers
+        foreign = call(api, thing_id, headers={"origin": "https://evil.example.com"})
+        assert "Access-Control-Allow-Origin" not in foreign["multiValueHeaders"]
+
+
+def test_preflight_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_ISSUER", "https://issuer.example")
+    monkeypatch.setenv("JWT_AUDIENCE", "things")
+    preflight: dict[str, Any] = {"httpMethod": "OPTIONS", "headers": {"Origin": ORIGIN}}
+    assert call(RestApi("things"), **preflight)["statusCode"] == 401
+    monkeypatch.setenv("ALLOWED_ORIGINS", ORIGIN)
+
+    response = call(RestApi("things"), **preflight)
+
+    assert response["statusCode"] == 204
+    headers = response["multiValueHeaders"]
+    assert headers["Access-Control-Allow-Origin"] == [ORIGIN]
+    assert {"Authorization", "Idempotency-Key"} <= set(
+        headers["Access-Control-Allow-Headers"][0].split(",")
+    )
+
+
+# Page tokens
 
 
 def token_of(text: str) -> str:
@@ -16,7 +128,7 @@ def token_of(text: str) -> str:
 
 
 @given(st.integers(1, MAX_ID))
-def test_a_token_leads_on_from_where_the_page_ended(last_id: int) -> None:
+def test_token_holds_the_id_of_the_last_item(last_id: int) -> None:
     token = encode_next_token(last_id)
 
     assert token is not None
@@ -24,39 +136,25 @@ def test_a_token_leads_on_from_where_the_page_ended(last_id: int) -> None:
     assert decode_next_token(token) == last_id
 
 
-def test_after_the_last_page_there_is_no_token() -> None:
+def test_last_page_has_no_token() -> None:
     assert encode_next_token(None) is None
     assert decode_next_token(None) is None
 
 
-@pytest.mark.parametrize(
-    "forged",
-    [
-        "",
-        "=",
-        "!",
-        "ü",
-        "x" * 64,
-        token_of(""),
-        token_of("after:"),
-        token_of("after:0"),
-        token_of("after:-1"),
-        token_of("after:07"),
-        token_of("after:7 "),
-        token_of("after:7\n"),
-        token_of("after:\u0667"),
-        token_of(f"after:{MAX_ID + 1}"),
-        token_of("before:7"),
-        token_of('{"orderId": {"N": "7"}}'),
-    ],
-)
-def test_a_forged_token_is_refused(forged: str) -> None:
-    with pytest.raises(InvalidRequestError):
-        decode_next_token(forged)
+FORGED = ["", "=", "!", "ü", "x" * 64, "YWZ0ZXI6Nx", "YWZ0ZXI6Nw==", *map(token_of, (
+    "", "after:", "after:0", "after:-1", "after:07", "after:7 ", "after:7\n", "after:\u0667",
+    f"after:{MAX_ID + 1}", "before:7", '{"orderId": {"N": "7"}}',
+))]  # fmt: skip
+
+
+def test_forged_token_is_refused() -> None:
+    for forged in FORGED:
+        with pytest.raises(InvalidRequestError):
+            pytest.fail(f"{forged!r} is {decode_next_token(forged)}")
 
 
 @given(st.text(max_size=64) | st.text(max_size=40).map(token_of))
-def test_any_text_is_a_token_or_is_refused(text: str) -> None:
+def test_any_text_is_an_id_or_is_refused(text: str) -> None:
     try:
         last_id = decode_next_token(text)
     except InvalidRequestError:
@@ -64,3 +162,27 @@ def test_any_text_is_a_token_or_is_refused(text: str) -> None:
 
     assert last_id is not None
     assert 1 <= last_id <= MAX_ID
+
+
+@given(st.integers(0, 7), st.integers(1, 8))
+def test_pages_of_a_slice_have_every_item_once(count: int, limit: int) -> None:
+    items = [f"0000000{n}-0000-0000-0000-000000000000" for n in range(count)]
+
+    found: list[str] = []
+    token = None
+    while True:
+        page, token = slice_page(items, str, limit, token)
+        assert len(page) == limit or token is None
+        assert page or not items
+        found += page
+        if token is None:
+            break
+
+    assert found == items
+
+
+def test_slice_refuses_a_token_of_another_list() -> None:
+    items = ["00000001-0000-0000-0000-000000000000"]
+    for other in ("00000002-0000-0000-0000-000000000000", "7"):
+        with pytest.raises(InvalidRequestError):
+            slice_page(items, str, 1, encode_next_token(other))

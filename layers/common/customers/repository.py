@@ -104,7 +104,7 @@ class CustomerRepository:
         start = _key(after, _CUSTOMER) | {"listedCustomerId": {"N": str(after)}} if after else None
         listed, last = self._database.scan(self._table, limit, start, _LISTING_INDEX)
         keys = [{name: item[name] for name in ("customerId", "sk")} for item in listed]
-        items = self._database.get_all(self._table, keys) if keys else []
+        items = self._database.get_all(self._table, keys)
         customers = [_to_customer(CustomersItem.from_raw_data(dict(item))) for item in items]
         return customers, int(last["customerId"]["N"]) if last else None
 

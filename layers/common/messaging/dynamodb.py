@@ -110,7 +110,10 @@ class Database:
         Raises: WriteConflictError if DynamoDB leaves keys unprocessed five times (throttling).
         """
         found: list[Item] = []
-        pending: dict[str, Any] = {table: {"Keys": list(keys), "ConsistentRead": True}}
+        requested = list(keys)
+        if not requested:  # DynamoDB rejects a request without keys
+            return found
+        pending: dict[str, Any] = {table: {"Keys": requested, "ConsistentRead": True}}
         for attempt in range(MAX_READ_ATTEMPTS):
             if attempt:
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))  # full jitter

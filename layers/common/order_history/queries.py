@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo import DESCENDING
-from pymongo.database import Database
 
-from order_history.connection import Document
+from order_history.connection import Document, ViewConnection, survives_rotation
 from order_history.projection import CUSTOMERS, NAMES, ORDERS, customer_key, state_key
 from order_history.view import RECENT_ORDERS
 from orders.events import OrderState, RejectionReason
@@ -83,15 +82,15 @@ class OrderInView(OrderSummary):
 class OrderHistoryQueries:
     """Reads the documents of the view."""
 
-    def __init__(self, database: Database[Document]) -> None:
-        self._customers = database[CUSTOMERS]
-        self._orders = database[ORDERS]
-        self._names = database[NAMES]
+    def __init__(self, connection: ViewConnection) -> None:
+        self.connection = connection
 
+    @survives_rotation
     def count_customers(self) -> int:
         """Return the number of customers, from the collection's metadata: the cost does not grow."""
-        return self._names.estimated_document_count()
+        return self.connection.database[NAMES].estimated_document_count()
 
+    @survives_rotation
     def find_history(
         self, customer_id: int, state: OrderState | None, limit: int, before: int | None
     ) -> CustomerHistory | None:
@@ -99,7 +98,7 @@ class OrderHistoryQueries:
 
         Return None for a customer whose CustomerCreated the view has not seen.
         """
-        customer = self._customers.find_one({"_id": customer_id})
+        customer = self.connection.database[CUSTOMERS].find_one({"_id": customer_id})
         if customer is None or "name" not in customer:
             return None
         recent = customer.get("orders", {})
@@ -120,9 +119,10 @@ class OrderHistoryQueries:
             has_more=len(orders) > limit,
         )
 
+    @survives_rotation
     def find_order(self, order_id: int) -> OrderInView | None:
         """Find an order. Return None if the view has seen none of its own events."""
-        order = self._orders.find_one({"_id": order_id})
+        order = self.connection.database[ORDERS].find_one({"_id": order_id})
         if order is None or "state" not in order:
             return None
         timeline = sorted(order["timeline"].items(), key=lambda entry: int(entry[0]))
@@ -152,7 +152,9 @@ class OrderHistoryQueries:
                 state_key(customer_id, state, 0),
                 state_key(customer_id, state, end),
             )
-        found = self._orders.find({field: {"$gte": first, "$lt": last}}, {"events": 0})
+        found = self.connection.database[ORDERS].find(
+            {field: {"$gte": first, "$lt": last}}, {"events": 0}
+        )
         return list(found.sort(field, DESCENDING).limit(limit + 1))
 
 

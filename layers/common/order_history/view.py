@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import pymongo
+from aws_lambda_powertools import Logger
 from pymongo import UpdateOne
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from messaging.domain_event import DomainEvent
 from messaging.subscriber import Delivery, Handled
-from order_history.connection import Document
+from order_history.connection import Document, ViewConnection, survives_rotation
 from order_history.projection import (
     CUSTOMERS,
     EVENTS,
@@ -27,6 +28,8 @@ from order_history.projection import (
 )
 from orders.events import OrderCreated
 from shared.clock import now
+
+logger = Logger(child=True)
 
 RECENT_ORDERS = 100
 """How many orders, the latest, a customer's document holds at least. Bounds the cost of an event."""
@@ -43,18 +46,25 @@ class OrderHistoryView:
 
     event_classes: Collection[type[DomainEvent]] = EVENTS
 
-    def __init__(self, database: Database[Document]) -> None:
-        self._database = database
+    def __init__(self, connection: ViewConnection) -> None:
+        self.connection = connection
+        self._has_indexes = False
+
+    @property
+    def _database(self) -> Database[Document]:
+        return self.connection.database
 
     def handle(
         self, deliveries: Sequence[Delivery], _seconds_left: Callable[[], float]
     ) -> Iterable[Handled]:
         """Project a batch of events. An event that is stale is reported as unchanged. Raises: PyMongoError."""
+        self._try_to_ensure_indexes()
         at = now()
         events = [Projected(d.envelope, at, len(d.message_ids)) for d in deliveries]
         stale = self.project(events)
         return [Handled(d, guarded_document(d.envelope) not in stale) for d in deliveries]
 
+    @survives_rotation
     def project(self, events: Sequence[Projected]) -> set[Key]:
         """Apply the events' changes: one unordered bulk write per collection.
 
@@ -106,6 +116,22 @@ class OrderHistoryView:
         if evictions:
             customers.bulk_write(evictions, ordered=False)
 
+    def _try_to_ensure_indexes(self) -> None:
+        """Create the indexes once per execution environment.
+
+        Amazon DocumentDB builds one index of a collection at a time. An environment that loses this race tries again
+        with its next batch: the projection works without indexes.
+        """
+        if self._has_indexes:
+            return
+        try:
+            self.ensure_indexes()
+        except OperationFailure as error:
+            logger.warning("index not created", extra={"reason": str(error)})
+        else:
+            self._has_indexes = True
+
+    @survives_rotation
     def ensure_indexes(self) -> None:
         """Create the indexes that the queries need, if they do not exist. Raises: PyMongoError."""
         for name in ("customerKey", "stateKey"):
@@ -118,6 +144,7 @@ class OrderHistoryView:
             self._database.drop_collection(name)
         self.ensure_indexes()
 
+    @survives_rotation
     def ping(self, time_limit_seconds: float) -> None:
         """Check that the database answers within the time limit. Raises: PyMongoError."""
         with pymongo.timeout(time_limit_seconds):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, assert_never
 
 from messaging.domain_event import DomainEvent
 from shared.money import Money
@@ -16,6 +16,28 @@ class OrderState(StrEnum):
     APPROVED = "APPROVED"
     REJECTED = "REJECTED"
     CANCELLED = "CANCELLED"
+
+    @property
+    def holds_credit(self) -> bool:
+        """Return whether an order in this state has credit reserved when its saga has ended."""
+        match self:
+            case OrderState.APPROVED:
+                return True
+            case OrderState.PENDING | OrderState.REJECTED | OrderState.CANCELLED:
+                return False
+            case _:
+                assert_never(self)
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether the saga has ended. An APPROVED order then changes only when it is cancelled."""
+        match self:
+            case OrderState.PENDING:
+                return False
+            case OrderState.APPROVED | OrderState.REJECTED | OrderState.CANCELLED:
+                return True
+            case _:
+                assert_never(self)
 
 
 class RejectionReason(StrEnum):

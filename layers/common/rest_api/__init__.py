@@ -1,1 +1,1 @@
-"""HTTP: routing, validation, problem documents, pagination and authorization of the APIs."""
+"""HTTP: routing, validation, problem documents, pagination and authorization."""

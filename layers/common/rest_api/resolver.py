@@ -1,490 +1,195 @@
-"""What the three HTTP APIs have in common: parsing and validation, problem documents, paging, money on the wire."""
+"""The resolver of the HTTP APIs: Powertools' routing and validation behind one chain of middlewares."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
+import os
 import re
 import time
-from decimal import Decimal
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
 from aws_lambda_powertools.event_handler.api_gateway import Route
-from aws_lambda_powertools.event_handler.exceptions import NotFoundError as NoSuchRouteError
-from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
-from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from pydantic.alias_generators import to_camel
+from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
+from aws_lambda_powertools.event_handler.middlewares.openapi_validation import (
+    OpenAPIRequestValidationMiddleware,
+)
+from pydantic import BaseModel
 
 import telemetry
 from messaging.domain_event import Cause
-from rest_api.authorization import ANYBODY, verifier_from_environment
-from shared.errors import (
-    ConflictError,
-    DomainError,
-    ForbiddenError,
-    IdempotencyKeyReusedError,
-    InvalidRequestError,
-    NotFoundError,
-    UnauthenticatedError,
-)
+from rest_api.authorization import Caller, trusted_caller, verifier_from_environment
+from rest_api.fields import RequestModel
+from rest_api.json_body import check_body, is_json, parse_object
+from rest_api.problems import NoSuchRouteError, to_problem
+from shared.errors import InvalidRequestError
 from shared.idempotency import IdempotentRequest
-from shared.identifiers import MAX_ID
-from shared.money import MAX_CENTS, Money
 
-if TYPE_CHECKING:
-    from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
+logger = Logger()
 
-logger = Logger(child=True)
-
-PROBLEM_JSON = "application/problem+json"
-MAX_BODY_BYTES = 64 * 1024
-"""Twenty times what the longest valid request has, and little enough to take apart whatever is in it."""
-
-_JSON = "application/json"
-_MAX_ERRORS = 20
-"""So many fields of a bad request are named: a body may have thousands of wrong ones."""
-_MAX_FIELD_NAME = 100
-_STATUS_OF_ERROR = {
-    InvalidRequestError: HTTPStatus.BAD_REQUEST,
-    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
-    ForbiddenError: HTTPStatus.FORBIDDEN,
-    NotFoundError: HTTPStatus.NOT_FOUND,
-    ConflictError: HTTPStatus.CONFLICT,
-    IdempotencyKeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
-}
-_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
-"""Source: RFC 9110. Python called them something else before 3.13."""
-
-
-def refusals(*errors: type[DomainError]) -> dict[int, OpenAPIResponse]:
-    """What to give a route as its `responses`: its result, and the problem that each of these errors becomes."""
-    responses: dict[int, OpenAPIResponse] = {200: {"description": "OK"}}
-    for error in errors:
-        responses[_status_of(error).value] = problem_response(
-            _status_of(error), _kind_of(error), _kind_of(error).replace("-", " ").capitalize() + "."
-        )
-    return responses
-
-
-def problem_response(status: HTTPStatus, kind: str, detail: str) -> OpenAPIResponse:
-    """How the API's documentation describes such a problem."""
-    return {
-        "description": detail,
-        "content": {
-            PROBLEM_JSON: {
-                "schema": {"$ref": "#/components/schemas/Problem"},
-                "examples": {kind: {"value": _problem_document(status, kind, detail)}},
-            }
-        },
-    }
+_HEADERS_READ = frozenset({"authorization", "content-type", "idempotency-key", "origin"})
+_PREFLIGHT_LIFETIME_SECONDS = 600
+_LOG_KEYS = {"customerId": "customer_id", "orderId": "order_id"}
 
 
 class RestApi(APIGatewayRestResolver):
-    """Powertools' resolver, with exact numbers and with RFC 9457 problem documents for all errors.
+    """Answer every request with the declared model or a problem document, and log one line for it.
 
-    Where a token issuer is configured, every request needs a token with the scope `<scope>:read` or, unless it
-    is a GET, `<scope>:write`: no route can forget to ask. An API without a scope is open to everybody.
+    Where a token issuer is configured, a GET needs a token with the scope `<scope>:read`, any other request one with
+    `<scope>:write`. An API without a scope is open to everyone.
     """
 
     def __init__(self, scope: str | None) -> None:
-        super().__init__(
-            enable_validation=True,
-            json_body_deserializer=_parse_json,
-            # Else an answer that is not as declared would be called the client's fault. This one
-            # is an exception like any other, so its status is that of `_unexpected_error`.
-            response_validation_error_http_code=HTTPStatus.INTERNAL_SERVER_ERROR,
+        cors = _cors_from_environment()
+        super().__init__(cors=cors, json_body_deserializer=parse_object)
+        # Not `enable_validation`: it validates requests before the middlewares, and every response a second time.
+        self.use(
+            middlewares=[
+                _answer_errors,
+                _authorize,
+                check_body,
+                OpenAPIRequestValidationMiddleware(),  # type: ignore[no-untyped-call]
+                _serialize,
+            ]
         )
-        self.exception_handler(RequestValidationError)(self._bad_request)
-        self.exception_handler(NoSuchRouteError)(self._no_such_route)
-        self.exception_handler(DomainError)(self._domain_error)
-        self.exception_handler(Exception)(self._unexpected_error)
+        self.not_found(_refuse_route)
         self.scope = scope
-        self._verifier = verifier_from_environment() if scope is not None else None
+        self.has_cors = cors is not None
+        self.verifier = verifier_from_environment() if scope is not None else None
         self._correlation_id = ""
-        self.caller = ANYBODY
-        """Whoever makes the current request."""
+        self.caller = Caller()
+        """The sender of the current request. Without permissions until the request is authorized."""
         self.log_keys: dict[str, Any] = {}
-        """What the log line of the current request is found by, besides its correlation id."""
+        """Keys of the current request's log line: its correlation id and the ids of what it is about."""
 
     @property
     def routes(self) -> list[Route]:
-        """All routes there are, for whoever documents them."""
+        """All routes, for the documentation."""
         return [*self._static_routes, *self._dynamic_routes]
 
     @property
     def cause(self) -> Cause:
-        """The current request, as the cause of the events it makes. Its id is the correlation id of them all."""
+        """The current request as the cause of events. Its id is their correlation id."""
         return Cause(correlation_id=self._correlation_id)
 
-    def answer(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        """API Gateway's proxy response to its proxy event. Never raises; logs one line per request."""
+    def idempotent(self, key: str | None, request: RequestModel) -> IdempotentRequest | None:
+        """Return the request with its Idempotency-Key, scoped by the caller; None without a key."""
+        if key is None:
+            return None
+        return IdempotentRequest.of(key, self.caller.identity, request.model_dump(mode="json"))
+
+    def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Return API Gateway's proxy response to its proxy event. Log one line."""
         started = time.perf_counter()
         self._correlation_id = event["requestContext"]["requestId"]
+        self.caller = Caller()
         self.log_keys = {"correlation_id": self._correlation_id, **_ids_in_path(event)}
-        refusal = self._refuse(event)
-        response: dict[str, Any]
-        if refusal is not None:
-            response = _to_proxy_response(refusal)
-        else:
-            response = self.resolve(_with_json_body(event), context)
-        response.setdefault("multiValueHeaders", {})["X-Correlation-Id"] = [self._correlation_id]
+        response = self.resolve(to_request(event), context)
+        headers = response["multiValueHeaders"]
+        headers["X-Correlation-Id"] = [self._correlation_id]
+        headers["Cache-Control"] = ["no-store"]
         telemetry.log_invocation(
             logger,
             "request handled",
             context,
             method=event["httpMethod"],
-            route=event.get("resource"),
+            route=event["resource"],
             status=response["statusCode"],
             milliseconds=round((time.perf_counter() - started) * 1000, 1),
             **self.log_keys,
         )
         return response
 
-    def _refuse(self, event: dict[str, Any]) -> Response[str] | None:
-        """The answer to a request that may not be made, or not like this; None to all others."""
-        try:
-            if self._verifier is not None:
-                authorization = APIGatewayProxyEvent(event).headers.get("authorization")
-                self.caller = self._verifier.verify(authorization)
-            action = "read" if event["httpMethod"] == "GET" else "write"
-            self.caller.check_scope(f"{self.scope}:{action}")
-        except DomainError as error:
-            return self._domain_error(error)
-        except Exception as error:  # noqa: BLE001, the issuer's keys cannot be had, for whatever reason
-            return self._unexpected_error(error)
-        if event["path"].endswith("\n"):  # the `$` in Powertools' patterns would let it pass
-            return self._no_such_route()
-        if event["httpMethod"] == "GET":
-            return None  # whatever its body is, it means nothing (RFC 9110, section 9.3.1)
-        if _body_size(event) > MAX_BODY_BYTES:
-            return _content_too_large()
-        return _unsupported_media_type() if _has_body_of_another_type(event) else None
 
-    def _bad_request(self, error: RequestValidationError) -> Response[str]:
-        errors = [
-            {
-                "field": _field_name(problem["loc"]),
-                "message": _message(problem),
-            }
-            for problem in error.errors()[:_MAX_ERRORS]
-        ]
-        return _problem(
-            HTTPStatus.BAD_REQUEST, "invalid-request", "The request is not valid.", errors
-        )
-
-    def _no_such_route(self, _: NoSuchRouteError | None = None) -> Response[str]:
-        return _problem(HTTPStatus.NOT_FOUND, "no-such-route", "There is nothing at this path.")
-
-    def _domain_error(self, error: DomainError) -> Response[str]:
-        status = _status_of(type(error))
-        response = _problem(status, _kind_of(type(error)), str(error))
-        if status == HTTPStatus.UNAUTHORIZED:
-            response.headers["WWW-Authenticate"] = "Bearer"  # RFC 6750, section 3
-        return response
-
-    def _unexpected_error(self, _: Exception) -> Response[str]:
-        logger.exception("unexpected error", extra=self.log_keys)
-        return _problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "unexpected-error",
-            "Something went wrong here. It may work if you try again.",
-            correlationId=self._correlation_id,
-        )
-
-
-def _status_of(error: type[DomainError]) -> HTTPStatus:
-    return next(status for kind, status in _STATUS_OF_ERROR.items() if issubclass(error, kind))
-
-
-def _kind_of(error: type[DomainError]) -> str:
-    """`order-not-found` for an OrderNotFoundError."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", error.__name__.removesuffix("Error")).lower()
-
-
-def _problem(
-    status: HTTPStatus,
-    kind: str,
-    detail: str,
-    errors: list[dict[str, str]] | None = None,
-    **extensions: str,
-) -> Response[str]:
-    document = {**_problem_document(status, kind, detail), **extensions}
-    if errors is not None:
-        document["errors"] = errors
-    return Response(status, PROBLEM_JSON, json.dumps(document))
-
-
-def _problem_document(status: HTTPStatus, kind: str, detail: str) -> dict[str, Any]:
-    """Source: RFC 9457, Problem Details for HTTP APIs."""
-    return {
-        "type": f"urn:customers-and-orders:problem:{kind}",
-        "title": _TITLES.get(status, status.phrase),
-        "status": status.value,
-        "detail": detail,
-    }
-
-
-def _content_too_large() -> Response[str]:
-    detail = f"Send no more than {MAX_BODY_BYTES} bytes."
-    return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", detail)
-
-
-def _unsupported_media_type() -> Response[str]:
-    detail = "Send the body as application/json."
-    return _problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
-
-
-def _to_proxy_response(response: Response[str]) -> dict[str, Any]:
-    return {
-        "statusCode": response.status_code,
-        "multiValueHeaders": {
-            "Content-Type": [response.content_type],
-            **{name: [str(value)] for name, value in response.headers.items()},
-        },
-        "body": response.body,
-        "isBase64Encoded": False,
-    }
-
-
-def _ids_in_path(event: dict[str, Any]) -> dict[str, int]:
-    """`customer_id` and `order_id`, if the path has them. Anybody can write anything there: nothing but numbers counts."""
-    names = {"customerId": "customer_id", "orderId": "order_id"}
-    given = event.get("pathParameters") or {}
-    return {
-        key: int(given[name])
-        for name, key in names.items()
-        if re.fullmatch(r"[0-9]{1,19}", given.get(name, ""), re.ASCII)
-    }
-
-
-def _field_name(location: tuple[str | int, ...]) -> str:
-    """`creditLimit.amount` for a location like `("body", "creditLimit", "amount")`; "body" for the whole of it."""
-    parts = [str(part) for part in location if isinstance(part, str)]
-    return (".".join(parts[1:]) or parts[0])[:_MAX_FIELD_NAME]
-
-
-def _message(problem: dict[str, Any]) -> str:
-    if problem["type"] == "json_invalid":
-        return f"This is not JSON: {problem['ctx']['error']}."
-    return str(problem["msg"]).removeprefix("Value error, ")
-
-
-def _body_size(event: dict[str, Any]) -> int:
-    """Of the body as text or, if it is no text, as base64: bytes at least."""
-    body = event.get("body") or ""
-    return len(body) if len(body) > MAX_BODY_BYTES else len(body.encode(errors="replace"))
-
-
-def _has_body_of_another_type(event: dict[str, Any]) -> bool:
-    """Whether there is a body that is said to be something else than JSON."""
-    content_type = APIGatewayProxyEvent(event).headers.get("content-type", _JSON)
-    return bool(event.get("body")) and content_type.split(";")[0].strip().lower() != _JSON
-
-
-def _with_json_body(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with its body as text, and as JSON whatever the header's spelling of that.
-
-    What is no UTF-8 becomes text that is no JSON, and so a 400.
-    """
-    headers = event.get("headers") or {}
-    event = {**event, "headers": {k: v for k, v in headers.items() if k.lower() != "content-type"}}
-    if not event.get("body") or not event.get("isBase64Encoded"):
-        return event
+def _answer_errors(app: RestApi, next_middleware: NextMiddleware) -> Response[Any]:
+    """Middleware: turn every error into a problem document."""
     try:
-        text = base64.b64decode(event["body"]).decode()
-    except ValueError:
-        text = "not UTF-8"
-    return {**event, "body": text, "isBase64Encoded": False}
+        return next_middleware(app)
+    except Exception as error:  # noqa: BLE001, logged by `to_problem`
+        return to_problem(error, app.log_keys)
 
 
-def _parse_json(text: str) -> Any:
-    """JSON with its decimal numbers as Decimal, exactly; NaN and Infinity are none, and no name comes twice.
+def _authorize(app: RestApi, next_middleware: NextMiddleware) -> Response[Any]:
+    """Middleware: identify the caller. Refuse a request without its scope, or with an ambiguous header."""
+    event = app.current_event
+    for name, values in event["multiValueHeaders"].items():
+        if len(values) > 1:
+            raise InvalidRequestError(f"Send the header {name} only once.")
+    if event.http_method != "OPTIONS" or not app.has_cors:  # a preflight carries no token
+        if app.verifier is None:
+            app.caller = trusted_caller(event)
+        else:
+            app.caller = app.verifier.verify(event["headers"].get("authorization"))
+        action = "read" if event.http_method == "GET" else "write"
+        app.caller.check_scope(f"{app.scope}:{action}")
+    return next_middleware(app)
 
-    Raises: json.JSONDecodeError, which Powertools answers with a validation error.
+
+def to_request(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of API Gateway's proxy event that the APIs read, in the form that Powertools expects.
+
+    The path is the route's, without a custom domain's base path. Headers have lower-case names; Content-Type is left
+    out where it says JSON, because Powertools knows one spelling only, and where it describes no body.
     """
-    try:
-        return json.loads(
-            text,
-            parse_float=Decimal,
-            parse_constant=_reject_constant,
-            object_pairs_hook=_to_object,
-        )
-    except json.JSONDecodeError:
-        raise
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        # An integer of 5,000 digits; 1e9999999999999999999; 100,000 brackets.
-        raise json.JSONDecodeError("A number too large, or nesting too deep", "", 0) from error
+    given = event.get("multiValueHeaders") or {
+        name: [value] for name, value in (event.get("headers") or {}).items()
+    }
+    headers: dict[str, list[str]] = {}
+    for name, values in given.items():
+        if (lower := name.lower()) in _HEADERS_READ:
+            headers.setdefault(lower, []).extend(values)
+    content_types = headers.get("content-type", [])
+    if not event.get("body") or all(map(is_json, content_types)):
+        headers.pop("content-type", None)
+    parameters = event.get("pathParameters") or {}
+    return {
+        "httpMethod": event["httpMethod"],
+        "path": re.sub(
+            r"\{(\w+)}", lambda name: quote(parameters.get(name[1], ""), safe=""), event["resource"]
+        ),
+        "headers": {name: values[-1] for name, values in headers.items()},
+        "multiValueHeaders": headers,
+        "queryStringParameters": event.get("queryStringParameters"),
+        "multiValueQueryStringParameters": event.get("multiValueQueryStringParameters"),
+        "body": event.get("body"),
+        "isBase64Encoded": event.get("isBase64Encoded"),
+        "requestContext": event["requestContext"],
+    }
 
 
-def _reject_constant(name: str) -> None:
-    raise json.JSONDecodeError(f"{name} is not JSON", "", 0)
+def _serialize(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
+    """Middleware: write a response model as JSON. It was validated when it was made."""
+    response = next_middleware(app)
+    if isinstance(response.body, BaseModel):
+        response.body = response.body.model_dump_json(by_alias=True)
+    return response
 
 
-def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Whoever looked at the request before us may have seen the first of two equal names, and not the last.
-    if len(found := dict(pairs)) < len(pairs):
-        raise json.JSONDecodeError("A name comes twice in one object", "", 0)
-    return found
+def _refuse_route(_: Exception) -> Response[Any]:
+    raise NoSuchRouteError("The API has no such path, or not with this method.")
 
 
-class WireModel(BaseModel):
-    """A response, or a part of one: snake_case in Python, camelCase in JSON."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+def _cors_from_environment() -> CORSConfig | None:
+    """Return the CORS rules for ALLOWED_ORIGINS, separated by commas; None if it is empty. No credentials."""
+    origins = os.environ.get("ALLOWED_ORIGINS", "").replace(",", " ").split()
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origin=origins[0],
+        extra_origins=origins[1:],
+        allow_headers=["Idempotency-Key"],
+        expose_headers=["X-Correlation-Id"],
+        max_age=_PREFLIGHT_LIFETIME_SECONDS,
     )
 
 
-class RequestModel(WireModel):
-    """A request, or a part of one. It has the fields that are declared, by their names in JSON, and no others.
-
-    A field that we do not know would be a wish not granted: a currency, a delivery date.
-    """
-
-    model_config = ConfigDict(validate_by_name=False, extra="forbid")
-
-
-_MAX_AMOUNT = Decimal(MAX_CENTS) / 100
-
-
-def _amount_schema(minimum: Decimal, maximum: Decimal) -> dict[str, Any]:
+def _ids_in_path(event: Mapping[str, Any]) -> dict[str, int]:
+    """Return the ids in the path by their log keys. Anything else in their place is not logged."""
+    given = event.get("pathParameters") or {}
     return {
-        "type": "number",
-        "minimum": float(minimum),
-        "maximum": float(maximum),
-        "multipleOf": 0.01,
+        key: int(given[name])
+        for name, key in _LOG_KEYS.items()
+        if re.fullmatch(r"[0-9]{1,19}", given.get(name, ""), re.ASCII)
     }
-
-
-def _amount(minimum_cents: int) -> Any:
-    minimum, maximum = Decimal(minimum_cents) / 100, _MAX_AMOUNT
-
-    def check(value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, int | Decimal):
-            raise ValueError("must be a number")  # noqa: TRY004, only a ValueError is a validation error
-        if not minimum <= value <= maximum:
-            raise ValueError(f"must be from {minimum} to {maximum}")
-        # Pydantic's own check of decimal places rounds to 28 digits first.
-        Money.from_amount(Decimal(value))
-        return value
-
-    return Annotated[
-        Decimal,
-        BeforeValidator(check),
-        WithJsonSchema(_amount_schema(minimum, maximum)),
-    ]
-
-
-class CreditLimitRequest(RequestModel):
-    amount: _amount(0)  # type: ignore[valid-type]
-
-    def to_money(self) -> Money:
-        return Money.from_amount(self.amount)
-
-
-class OrderTotalRequest(RequestModel):
-    amount: _amount(1)  # type: ignore[valid-type]
-
-    def to_money(self) -> Money:
-        return Money.from_amount(self.amount)
-
-
-class MoneyResponse(WireModel):
-    amount: Annotated[int | float, WithJsonSchema(_amount_schema(Decimal(0), _MAX_AMOUNT))]
-
-    @classmethod
-    def of(cls, money: Money) -> MoneyResponse:
-        return cls(amount=money.to_json_number())
-
-
-def _in_digits(text: object) -> object:
-    # Pydantic would also read "1_000", "+1", " 1" and "1.0".
-    if isinstance(text, str) and re.fullmatch(r"-?(0|[1-9][0-9]*)", text, re.ASCII) is None:
-        raise ValueError("must be an integer, in digits and nothing else")
-    return text
-
-
-def _whole(value: object) -> object:
-    # To JSON Schema, and to JavaScript, 1.0 is the integer 1.
-    if isinstance(value, Decimal) and 0 <= value <= MAX_ID and value == int(value):
-        return int(value)
-    return value
-
-
-IdInBody = Annotated[int, Field(strict=True, ge=1, le=MAX_ID), BeforeValidator(_whole)]
-IdInPath = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_in_digits), Path()]
-IdInResponse = Annotated[int, Field(ge=1, le=MAX_ID)]
-PageLimit = Annotated[
-    int,
-    Field(ge=1, le=100),
-    BeforeValidator(_in_digits),
-    Query(description="How many at the most."),
-]
-NextToken = Annotated[
-    str | None,
-    Query(alias="nextToken", max_length=64, description="From the page before, to get the next."),
-]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern=r"^[\x21-\x7e]{1,255}$",
-        description="The same key and body within 24 hours create nothing twice.",
-    ),
-]
-
-
-def idempotent(request: RequestModel, key: str | None) -> IdempotentRequest | None:
-    return IdempotentRequest.of(key, "", request.model_dump(mode="json")) if key else None
-
-
-_AFTER = "after:"
-_NOT_OURS = "nextToken is not one that this API has given."
-
-
-def encode_next_token(last_id: int | str | None) -> str | None:
-    """An opaque token for the page after `last_id`; None for None, which is the end."""
-    if last_id is None:
-        return None
-    return base64.urlsafe_b64encode(f"{_AFTER}{last_id}".encode()).decode().rstrip("=")
-
-
-def decode_next_token(token: str | None) -> int | None:
-    """The id that the page starts after; None for None.
-
-    A token holds a number and nothing else, so a forged one leads to another page at worst.
-    Raises: InvalidRequestError if it is no such token.
-    """
-    last_id = _last_id(token, "[1-9][0-9]{0,18}")
-    if last_id is None:
-        return None
-    if int(last_id) > MAX_ID:
-        raise InvalidRequestError(_NOT_OURS)
-    return int(last_id)
-
-
-def decode_next_event_token(token: str | None) -> str | None:
-    """The id of the event that the page starts after; None for None.
-
-    Raises: InvalidRequestError if it is no such token.
-    """
-    return _last_id(token, "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def _last_id(token: str | None, pattern: str) -> str | None:
-    if token is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    match = re.fullmatch(f"{_AFTER}({pattern})", text, re.ASCII)
-    if match is None or encode_next_token(match[1]) != token:
-        raise InvalidRequestError(_NOT_OURS)
-    return match[1]

@@ -1,10 +1,12 @@
-"""Driving the rebuild function: all parts to their end, whatever fails or interrupts."""
+"""Driving the rebuild function to the end of all parts, despite failures and interrupts."""
 
 from __future__ import annotations
 
 import _thread
 import io
 import json
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -17,14 +19,20 @@ from infra.ops.target import OperateError, Target
 class FakeFunction:
     """Two parts, each of which takes three steps; `failures` invocations fail before."""
 
-    def __init__(self, failures: int = 0, loses_view: bool = False) -> None:
+    def __init__(
+        self,
+        failures: int = 0,
+        loses_view: bool = False,
+        after_a_step: Callable[[], None] = lambda: None,
+    ) -> None:
         self.parts: list[Part] = [
-            {"_id": name, "outbox": name, "segments": 1, "read": 0, "state": "open"}
+            {"_id": name, "read": 0, "projected": 0, "unreadable": 0, "state": "open"}
             for name in ("Customers", "Orders")
         ]
         self.commands: list[str] = []
         self._failures = failures
         self._loses_view = loses_view
+        self._after_a_step = after_a_step
 
     def invoke(self, FunctionName: str, Payload: str) -> Any:  # noqa: N803, boto3's names
         command = json.loads(Payload)
@@ -38,6 +46,7 @@ class FakeFunction:
             if part["_id"] == command.get("part"):
                 part["read"] += 1
                 part["state"] = "done" if part["read"] == 3 else "open"
+                self._after_a_step()
         return _answer({"parts": self.parts})
 
 
@@ -65,20 +74,31 @@ def driving(function: FakeFunction) -> HistoryRebuild:
     return HistoryRebuild(cast("Target", FakeTarget(function)), parallel=2)
 
 
-def test_every_part_is_read_to_its_end_and_each_step_is_shown() -> None:
-    function, shown = FakeFunction(), list[tuple[str, int]]()
+def test_every_part_is_read_to_its_end() -> None:
+    function = FakeFunction()
+    rebuild = driving(function)
 
-    driving(function).run(function.parts, lambda part: shown.append((part["_id"], part["read"])))
+    rebuild.run(function.parts)
 
     assert [part["state"] for part in function.parts] == ["done", "done"]
-    assert sorted(shown) == [(n, read) for n in ("Customers", "Orders") for read in range(4)]
     assert function.commands[-1] == "end"
+    assert rebuild.summary().startswith("6 events read, 0 projected; 2 of 2 parts done;")
 
 
-def test_a_function_that_fails_for_a_while_is_asked_again() -> None:
+def test_unreadable_events_are_reported() -> None:
+    function = FakeFunction()
+    function.parts[0]["unreadable"] = 3
+    rebuild = driving(function)
+
+    rebuild.run(function.parts)
+
+    assert "3 unreadable" in rebuild.summary()
+
+
+def test_failed_invocations_are_retried() -> None:
     function = FakeFunction(failures=4)
 
-    driving(function).run(function.parts[:1], lambda _: None)
+    driving(function).run(function.parts[:1])
 
     assert function.parts[0]["state"] == "done"
 
@@ -87,29 +107,34 @@ def test_a_function_that_keeps_failing_ends_the_rebuild_with_its_reason() -> Non
     function = FakeFunction(failures=1000)
 
     with pytest.raises(OperateError, match="no database"):
-        driving(function).run(function.parts, lambda _: None)
+        driving(function).run(function.parts)
 
     assert "end" not in function.commands
 
 
-def test_a_view_that_is_lost_meanwhile_ends_the_rebuild() -> None:
+def test_a_view_that_is_deleted_meanwhile_ends_the_rebuild() -> None:
     function = FakeFunction(loses_view=True)
 
-    with pytest.raises(OperateError, match="lost meanwhile"):
-        driving(function).run(function.parts, lambda _: None)
+    with pytest.raises(OperateError, match="deleted during the rebuild"):
+        driving(function).run(function.parts)
 
     assert "end" not in function.commands
 
 
-def test_interrupted_it_ends_after_the_steps_under_way_and_forgets_nothing() -> None:
-    function = FakeFunction()
+@pytest.fixture
+def interrupts_are_heard() -> Iterator[None]:
+    """Restore the handler that a background job's shell replaces: it ignores SIGINT."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
-    def interrupt(part: Part) -> None:
-        if part["read"] == 1:
-            _thread.interrupt_main()
+
+@pytest.mark.usefixtures("interrupts_are_heard")
+def test_an_interrupted_rebuild_ends_after_the_current_steps_and_keeps_its_progress() -> None:
+    function = FakeFunction(after_a_step=_thread.interrupt_main)
 
     with pytest.raises(KeyboardInterrupt):
-        driving(function).run(function.parts[:1], interrupt)
+        driving(function).run(function.parts[:1])
 
     assert "end" not in function.commands
     assert function.parts[0]["read"] >= 1

@@ -1,4 +1,4 @@
-"""What somebody on call does, and sees: every command as its user runs it, on a stack that has the trouble it is for."""
+"""Each operator's command on a stack with the fault that the command is for."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from infra.local.api_client import wait_until
+from infra.ops.events import Outboxes
 from infra.ops.stuck import StuckOrders
 from tests.ops.conftest import Documents, Done, Operated
 
-DEAD_LETTERS = "customers-and-orders-customers-subscriber-dead-letters"
+QUEUE = "customers-subscriber"
 PATIENCE_SECONDS = 60
 
 pytestmark = pytest.mark.timeout(300)
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @contextmanager
 def role_may_not(operated: Operated, role: str, action: str) -> Iterator[None]:
-    """Somebody has taken a permission away, until the end of the block."""
+    """Deny the role an action until the end of the block."""
     statement = {"Effect": "Deny", "Action": action, "Resource": "*"}
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     iam, named = operated.target.client("iam"), {"RoleName": operated.target.resource(role)}
@@ -35,19 +36,22 @@ def role_may_not(operated: Operated, role: str, action: str) -> Iterator[None]:
 
 
 @contextmanager
-def brought_again_at_once(operated: Operated, queue: str) -> Iterator[None]:
-    """A message that is not handled comes again after a second, so that its queue soon gives it up."""
-    url = operated.queue_url(queue)
-    operated.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
+def soon_dead(operated: Operated, queue: str) -> Iterator[None]:
+    """Redeliver failed messages after a second, and make them dead letters after two failures."""
+    url, names = operated.queue_url(queue), ["VisibilityTimeout", "RedrivePolicy"]
+    before = operated.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    policy = json.dumps({**json.loads(before["RedrivePolicy"]), "maxReceiveCount": 2})
+    changed = {"VisibilityTimeout": "1", "RedrivePolicy": policy}
+    operated.sqs.set_queue_attributes(QueueUrl=url, Attributes=changed)
     try:
         yield
     finally:
-        operated.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "60"})
+        operated.sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
 
 
 @contextmanager
 def orders_keep_coming(operated: Operated, customer_id: int) -> Iterator[list[int]]:
-    """Somebody orders, one order after the other, until the end of the block."""
+    """Place one order after the other until the end of the block."""
     stop, placed, errors = threading.Event(), list[int](), list[Exception]()
 
     def order() -> None:
@@ -69,7 +73,7 @@ def orders_keep_coming(operated: Operated, customer_id: int) -> Iterator[list[in
 
 
 def of(documents: Documents, before: Documents) -> Documents:
-    """Those documents that were there before."""
+    """Return the documents with the ids of `before`."""
     return {
         name: {key: documents[name].get(key) for key in known} for name, known in before.items()
     }
@@ -78,50 +82,118 @@ def of(documents: Documents, before: Documents) -> Documents:
 # Dead letters
 
 
-def test_what_a_subscriber_could_not_handle_is_shown_and_redriven_after_the_fix(
+def test_dead_letters_are_shown_and_redriven_after_the_fix(
     operated: Operated, a_customer: Callable[[], int]
 ) -> None:
     customer = a_customer()
-    operated.sqs.send_message(QueueUrl=operated.queue_url("customers-subscriber"), MessageBody="?")
-    wait_until(
-        lambda: operated.run("dlq"), lambda done: "not JSON" in done.output, PATIENCE_SECONDS
-    )
+    operated.sqs.send_message(QueueUrl=operated.queue_url(QUEUE), MessageBody="?")
     with (
-        brought_again_at_once(operated, "customers-subscriber"),
+        soon_dead(operated, QUEUE),
         role_may_not(operated, "CustomersSubscriberRole", "dynamodb:PutItem"),
     ):
         orders = [operated.api.create_order(customer, 1) for _ in range(3)]
         listed = wait_until(
             lambda: operated.run("dlq"),
-            lambda done: done.output.count(DEAD_LETTERS) == 4,
+            lambda done: groups(done) == {("1", "not"), ("3", "the")},
             PATIENCE_SECONDS,
         )
         stuck = operated.run("stuck", OLDER_THAN="0")
-    assert listed.output.count("OrderCreated") == 3
     assert "not JSON" in listed.output
-    assert "not handled, each time it came" in listed.output
+    assert "the handler failed each time; see its log" in listed.output
     for order in orders:
-        assert re.search(rf"{order} .*OrderCreated is in {DEAD_LETTERS}", stuck.output)
+        assert re.search(rf"{order} .*OrderCreated is a dead letter in {QUEUE}", stuck.output)
+    (letter, *_) = re.findall(r"^([0-9a-f-]{36}) +OrderCreated", dlq(operated), re.MULTILINE)
+    shown = operated.run("dlq", SHOW=letter).output
+    assert re.search(r"Order \d+ is PENDING", shown)
+    assert "OrdersOutbox has this event" in shown
 
-    redriven = operated.run("redrive", QUEUE="customers-subscriber")
+    redriven = operated.run("redrive", QUEUE=QUEUE)
 
     assert redriven.exit_code == 0, redriven
-    assert "4 sent back, 0 stayed" in redriven.output
+    assert "4 sent back, 0 stayed, 0 left" in redriven.output
     operated.settle()
     assert {operated.api.get_order(order)["orderState"] for order in orders} == {"APPROVED"}
-    left = wait_until(
-        lambda: operated.run("dlq"), lambda done: "not JSON" in done.output, PATIENCE_SECONDS
-    )
-    assert left.output.count(DEAD_LETTERS) == 1, "what is no event comes back"
-    operated.sqs.purge_queue(QueueUrl=operated.queue_url("customers-subscriber-dead-letters"))
+    wait_until(lambda: dlq(operated), lambda text: "not JSON" in text, PATIENCE_SECONDS)
+    (unreadable,) = re.findall(r"^[0-9a-f-]{36}", dlq(operated), re.MULTILINE)
+    assert operated.run("discard", QUEUE=QUEUE, MESSAGE=unreadable).exit_code == 130, "it asks"
+    assert operated.run("discard", QUEUE=QUEUE, MESSAGE=unreadable, YES="1").exit_code == 0
     assert "all empty" in operated.run("dlq").output
     assert operated.audit_is_clean()
+
+
+def test_an_edited_letter_is_handled(
+    operated: Operated, a_customer: Callable[[], int], tmp_path: Path
+) -> None:
+    customer, file = a_customer(), tmp_path / "letter.json"
+    mapping = operated.mapping_of("CustomersSubscriberFunction")
+    operated.functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+    try:
+        order = operated.api.create_order(customer, 1)
+        url, dead = (operated.queue_url(f"{QUEUE}{end}") for end in ("", "-dead-letters"))
+        (message,) = wait_until(
+            lambda: operated.sqs.receive_message(QueueUrl=url).get("Messages", []), bool
+        )
+        operated.sqs.purge_queue(QueueUrl=url)
+        good = json.loads(message["Body"])
+        bad = {**good, "detail-type": "\x1b[31mOrderMade"}
+        letter = operated.sqs.send_message(QueueUrl=dead, MessageBody=json.dumps(bad))["MessageId"]
+        assert operated.run("dlq", SHOW=letter, SAVE=str(file)).exit_code == 0
+        assert json.loads(file.read_text()) == bad
+        file.write_text(json.dumps(good))
+        redriven = operated.run("redrive", QUEUE=QUEUE, MESSAGE=letter, EDIT=str(file))
+        assert redriven.exit_code == 0, redriven
+    finally:
+        operated.functions.update_event_source_mapping(UUID=mapping, Enabled=True)
+
+    assert operated.audit_is_clean()
+    assert operated.api.get_order(order)["orderState"] == "APPROVED"
+    assert "all empty" in operated.run("dlq").output
+
+
+def test_dead_letters_of_a_relay_are_published_and_malformed_ones_stay(
+    operated: Operated, a_customer: Callable[[], int]
+) -> None:
+    url = operated.queue_url("orders-outbox-relay-dead-letters")
+    operated.settle()
+    order = operated.api.create_order(a_customer(), 1)
+    operated.settle()
+    (created, *_) = Outboxes(operated.target).of_order(order)
+    keys = {name: created.item[name] for name in ("aggregateId", "eventId")}
+    arrival = created.occurred_at.isoformat()
+    times = {f"approximateArrivalOf{end}Record": arrival for end in ("First", "Last")}
+    for body in (
+        {"DDBStreamBatchInfo": 1},
+        {"DDBStreamBatchInfo": times},
+        {"dynamodb": {"Keys": keys}},
+    ):
+        operated.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))
+
+    redriven = operated.run("redrive", QUEUE="orders-outbox-relay")
+
+    assert redriven.exit_code == 1
+    assert "2 sent back, 1 stayed, 0 left" in redriven.output
+    wait_until(
+        lambda: operated.run("trace", ORDER=str(order)).output,
+        lambda text: text.count("OrderCreated: events published, again") == 2,
+        PATIENCE_SECONDS,
+    )
+    operated.sqs.purge_queue(QueueUrl=url)
+    assert operated.audit_is_clean()
+
+
+def groups(done: Done) -> set[tuple[str, str]]:
+    """Return count and first word of the reason of each group of the queue."""
+    return set(re.findall(rf"^{QUEUE} +(\d+) +(\w+)", done.output, re.MULTILINE))
+
+
+def dlq(operated: Operated) -> str:
+    return operated.run("dlq", QUEUE=QUEUE).output
 
 
 # The view
 
 
-def test_a_view_that_was_lost_is_rebuilt_while_orders_keep_coming(
+def test_a_deleted_view_is_rebuilt_while_orders_are_placed(
     operated: Operated, a_customer: Callable[[], int]
 ) -> None:
     customers = [a_customer() for _ in range(3)]
@@ -156,13 +228,15 @@ def test_a_view_that_was_lost_is_rebuilt_while_orders_keep_coming(
     )
     with operated.mongodb() as client:
         database = client.get_default_database()
-        assert "rebuilding" not in database.list_collection_names(), "nothing is left of it"
+        assert "rebuilding" not in database.list_collection_names(), (
+            "the progress is deleted at the end"
+        )
         fields = str([index["key"] for index in database["orders"].list_indexes()])
     assert "customerKey" in fields
     assert "stateKey" in fields
 
 
-def test_the_view_is_emptied_only_if_that_is_meant(operated: Operated) -> None:
+def test_the_view_is_deleted_only_after_a_confirmation(operated: Operated) -> None:
     before = operated.view()
 
     refused = operated.run("rebuild-history", DROP="1")
@@ -171,7 +245,7 @@ def test_the_view_is_emptied_only_if_that_is_meant(operated: Operated) -> None:
     assert operated.view() == before
 
 
-def test_a_rebuild_goes_on_where_it_was_interrupted(
+def test_an_interrupted_rebuild_continues(
     operated: Operated, a_customer: Callable[[], int]
 ) -> None:
     a_customer()
@@ -184,7 +258,7 @@ def test_a_rebuild_goes_on_where_it_was_interrupted(
     continued = operated.run("rebuild-history")
 
     assert continued.exit_code == 0, continued
-    assert "Going on with the rebuild that was interrupted" in continued.output
+    assert "Continuing the rebuild that was interrupted" in continued.output
     assert "6 of 6 parts done" in continued.output
     assert operated.audit_is_clean()
 
@@ -192,7 +266,7 @@ def test_a_rebuild_goes_on_where_it_was_interrupted(
 # Stuck orders
 
 
-def test_orders_of_a_stopped_subscriber_are_found_with_the_reason_and_resumed(
+def test_orders_of_a_stopped_subscriber_are_found_and_resumed(
     operated: Operated, a_customer: Callable[[], int]
 ) -> None:
     customer = a_customer()
@@ -208,17 +282,17 @@ def test_orders_of_a_stopped_subscriber_are_found_with_the_reason_and_resumed(
             PATIENCE_SECONDS,
         )
         assert stuck.exit_code == 1
-        assert "its event source mapping is Disabled; waiting in its queue: 3" in stuck.output
+        assert "its event source mapping is Disabled; messages in its queue: 3" in stuck.output
         assert all(str(order) in stuck.output for order in orders)
         assert operated.run("stuck", OLDER_THAN="3600").exit_code == 0
 
         refused = operated.run("resume", OLDER_THAN="0")
         assert refused.exit_code == 1
-        assert refused.output.count("left as it is: customers-subscriber is stopped") == 3
+        assert refused.output.count("not resumed: customers-subscriber is stopped") == 3
         operated.sqs.purge_queue(QueueUrl=queue)  # the messages are lost as well
     finally:
         operated.functions.update_event_source_mapping(UUID=mapping, Enabled=True)
-    assert operated.run("stuck", OLDER_THAN="0").output.count("nor in its queue: lost") == 3
+    assert operated.run("stuck", OLDER_THAN="0").output.count("the message is lost") == 3
 
     resumed = operated.run("resume", OLDER_THAN="0")
 
@@ -230,7 +304,7 @@ def test_orders_of_a_stopped_subscriber_are_found_with_the_reason_and_resumed(
     assert operated.audit_is_clean()
 
 
-def test_orders_that_wait_for_a_throttled_subscriber_say_how_far_they_came(
+def test_an_order_that_waits_for_a_throttled_subscriber_is_found(
     operated: Operated, a_customer: Callable[[], int]
 ) -> None:
     name = operated.target.resource("OrdersSubscriberFunction")
@@ -256,7 +330,7 @@ def test_orders_that_wait_for_a_throttled_subscriber_say_how_far_they_came(
     assert operated.api.get_order(order)["orderState"] == "APPROVED"
 
 
-def test_to_resume_what_is_decided_changes_nothing(
+def test_resuming_decided_orders_changes_nothing(
     operated: Operated, a_customer: Callable[[], int]
 ) -> None:
     customer = a_customer()
@@ -272,10 +346,10 @@ def test_to_resume_what_is_decided_changes_nothing(
         resumed = operated.run("resume", ORDER=str(order))
         assert resumed.exit_code == 0
         assert f"is {state}: nothing to do" in resumed.output
-    # And should an order be decided just then, its events come once more, all of them.
+    # An order may be decided just then: all its events are published again.
     orders = StuckOrders(operated.target)
     for order in (approved, rejected, cancelled):
-        for timeline_event in orders.events_of(order):
+        for timeline_event in Outboxes(operated.target).saga_of_order(order):
             orders.republish(timeline_event)
 
     assert operated.audit_is_clean()
@@ -286,15 +360,8 @@ def test_to_resume_what_is_decided_changes_nothing(
 # Traces
 
 
-def milliseconds(output: str) -> tuple[list[Decimal], list[Decimal]]:
-    """The hops, and the totals, of the timelines that were printed."""
-    hops = re.findall(r"^[\d:.]+ +\+([\d.]+) ", output, re.MULTILINE)
-    totals = re.findall(r"^([\d.]+) ms in (?:\d+) steps", output, re.MULTILINE)
-    return [Decimal(hop) for hop in hops], [Decimal(total) for total in totals]
-
-
 def complete_trace(operated: Operated, timelines: int = 1, **environment: str) -> Done:
-    """The trace, once the logs have told of the last of it."""
+    """Return the trace when the logs name its last event."""
     return wait_until(
         lambda: operated.run("trace", **environment),
         lambda done: done.output.count("the last event is in the view") == timelines,
@@ -302,7 +369,7 @@ def complete_trace(operated: Operated, timelines: int = 1, **environment: str) -
     )
 
 
-def test_a_trace_has_every_hop_and_their_times_add_up(
+def test_a_trace_has_every_step_of_the_saga(
     operated: Operated, a_customer: Callable[[], int]
 ) -> None:
     body = {"customerId": a_customer(), "orderTotal": {"amount": 1}}
@@ -311,25 +378,25 @@ def test_a_trace_has_every_hop_and_their_times_add_up(
 
     traced = complete_trace(operated, ORDER=str(order))
 
-    path = [line for line in traced.output.splitlines() if re.match(r"[\d:.]+ +\+", line)]
-    assert [re.split(r"  +", line.rstrip(), maxsplit=3)[2:] for line in path] == [
-        ["orders-api", "POST /orders came in"],
-        ["Orders", f"OrderCreated written, version 1 of Order {order}"],
-        ["orders-outbox-relay", "OrderCreated published"],
-        ["customers-subscriber", "OrderCreated taken up"],
-        [
-            "Customers",
-            f"CustomerCreditReserved written, version 2 of Customer {body['customerId']}",
-        ],
-        ["customers-outbox-relay", "CustomerCreditReserved published"],
-        ["orders-subscriber", "CustomerCreditReserved taken up"],
-        ["Orders", f"OrderApproved written, version 2 of Order {order}"],
-        ["orders-outbox-relay", "OrderApproved published"],
-        ["order-history-projection", "OrderApproved is in the view"],
+    rows = [
+        re.split(r"  +", line.strip(), maxsplit=2)[2:]
+        for line in traced.output.splitlines()
+        if re.match(r"[\d:.]+ +\+", line)
     ]
-    hops, (total,) = milliseconds(traced.output)
-    assert sum(hops) == total > 0
-    assert "again" not in traced.output
+    found = {tuple(re.split(r"  +", row[0], maxsplit=1)) for row in rows}
+    assert found >= {
+        ("orders-api", "POST /orders received"),
+        ("Orders", "OrderCreated written, version 1"),
+        ("orders-outbox-relay", "OrderCreated: events published"),
+        ("customers-subscriber", "OrderCreated: batch handled"),
+        ("Customers", "CustomerCreditReserved written, version 2"),
+        ("customers-outbox-relay", "CustomerCreditReserved: events published"),
+        ("orders-subscriber", "CustomerCreditReserved: batch handled"),
+        ("Orders", "OrderApproved written, version 2"),
+        ("orders-outbox-relay", "OrderApproved: events published"),
+        ("order-history-projection", "OrderApproved: batch handled"),
+    }
+    assert ", again" not in traced.output
     correlation_id = answer.headers["X-Correlation-Id"]
     assert correlation_id in traced.output
     assert operated.run("trace", CORRELATION=correlation_id).output == traced.output
@@ -345,62 +412,51 @@ def test_the_trace_of_a_cancelled_order_has_a_timeline_for_each_request(
     traced = complete_trace(operated, timelines=2, ORDER=str(order))
 
     assert "OrderCancelled written, version 3" in traced.output
-    assert "CustomerCreditReleased is in the view" in traced.output
-    hops, totals = milliseconds(traced.output)
-    assert len(totals) == 2
-    assert sum(hops) == sum(totals)
+    assert re.search("order-history-projection +CustomerCreditReleased: ", traced.output)
 
 
-def test_a_trace_shows_what_was_delivered_twice(
+def test_a_trace_shows_repeated_deliveries(
     operated: Operated, a_customer: Callable[[], int]
 ) -> None:
     order = operated.api.create_order(a_customer(), 1)
     operated.settle()
     orders = StuckOrders(operated.target)
-    created = orders.events_of(order)[0]
-    orders.republish(created)
+    orders.republish(Outboxes(operated.target).of_order(order)[0])
 
-    traced = wait_until(
-        lambda: operated.run("trace", ORDER=str(order)),
-        lambda done: "OrderCreated was delivered to customers-subscriber 2 times" in done.output,
+    wait_until(
+        lambda: operated.run("trace", ORDER=str(order)).output,
+        lambda text: (
+            "OrderCreated: events published, again" in text
+            and re.search("customers-subscriber +OrderCreated: .*, again", text) is not None
+        ),
         PATIENCE_SECONDS,
     )
 
-    assert "OrderCreated published again" in traced.output
-    assert re.search(r"customers-subscriber +OrderCreated: .*, delivered again", traced.output)
-    hops, (total,) = milliseconds(traced.output)
-    assert sum(hops) == total
+
+# All targets
 
 
-# Everywhere
+def test_the_commands_are_the_same_on_every_target(operated: Operated) -> None:
+    url = operated.stack.aws_endpoint_url
+    credentials = {"AWS_PROFILE": None, "AWS_DEFAULT_REGION": "us-east-1"}
+    for arguments, environment in (
+        ((), {"TARGET": "embedded"}),
+        ((), {"TARGET": "localstack", "AWS_ENDPOINT_URL": url}),
+        (("--endpoint-url", url), {"TARGET": "aws", **credentials}),
+    ):
+        done = operated.run("stuck", *arguments, **environment, OLDER_THAN="3600")
+        assert done.exit_code == 0, done
+        assert operated.run("dlq", *arguments, **environment) == operated.run("dlq")
 
 
-@pytest.mark.parametrize("name", ["embedded", "localstack", "aws"])
-def test_the_commands_are_the_same_on_every_target(operated: Operated, name: str) -> None:
-    assert operated.run("stuck", TARGET=name, OLDER_THAN="3600").exit_code == 0
-    assert operated.run("dlq", TARGET=name) == operated.run("dlq")
-
-
-# Mistakes
-
-
-@pytest.mark.parametrize(
-    ("command", "environment", "said"),
-    [
-        ("trace", {}, "Name one thing to trace"),
-        ("trace", {"ORDER": "1"}, "There is no order 1"),
-        ("trace", {"CORRELATION": "nobody's"}, "know the correlation nobody's"),
+def test_a_mistake_is_answered_with_one_line(operated: Operated) -> None:
+    for command, environment, text in (
         ("resume", {"ORDER": "1"}, "There is no order 1"),
         ("dlq", {"STACK_NAME": "nothing"}, "There is no stack nothing"),
-        ("stuck", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Nothing answers at"),
-        ("redrive", {"QUEUE": "nobody"}, "Which queue is 'nobody'?"),
-    ],
-)
-def test_a_mistake_is_answered_with_what_to_do(
-    operated: Operated, command: str, environment: dict[str, str], said: str
-) -> None:
-    done = operated.run(command, **environment)
-
-    assert done.exit_code == 1
-    assert said in done.errors
-    assert "Traceback" not in done.errors
+        ("redrive", {"QUEUE": "nobody"}, "QUEUE=nobody is no queue"),
+        ("discard", {"QUEUE": QUEUE}, "(set MESSAGE)"),
+    ):
+        done = operated.run(command, **environment)
+        assert (done.exit_code, done.output) == (1, ""), done
+        assert text in done.errors
+        assert len(done.errors.splitlines()) == 1

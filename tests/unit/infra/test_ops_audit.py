@@ -1,0 +1,123 @@
+"""The consistency check finds each kind of fault, and refuses order states that it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from infra.local.api_client import ApiClient
+from infra.ops.audit import audit
+from orders.events import OrderState
+
+
+def amount(value: int) -> dict[str, int]:
+    return {"amount": value}
+
+
+class FakeApi:
+    """A customer with one order in each final state, an unknown customer's order, and the view of them."""
+
+    def __init__(self) -> None:
+        self.customer = {
+            "customerId": 1,
+            "name": "Jane",
+            "creditLimit": amount(10),
+            "availableCredit": amount(6),
+        }
+        states = [
+            ("APPROVED", None),
+            ("REJECTED", "INSUFFICIENT_CREDIT"),
+            ("CANCELLED", None),
+            ("REJECTED", "UNKNOWN_CUSTOMER"),
+        ]
+        self.placed: list[dict[str, Any]] = [
+            {
+                "orderId": number,
+                "customerId": 1 if number < 3 else 99,
+                "orderTotal": amount(4),
+                "orderState": state,
+                "rejectionReason": reason,
+            }
+            for number, (state, reason) in enumerate(states)
+        ]
+        self.view = {str(o["orderId"]): {**o, "state": o["orderState"]} for o in self.placed}
+        self.view_of_customer: dict[str, Any] = dict(self.customer)
+
+    def orders(self) -> list[dict[str, Any]]:
+        return self.placed
+
+    def customers(self) -> list[dict[str, Any]]:
+        return [self.customer]
+
+    def request(self, _method: str, path: str) -> Any:
+        order = self.view.get(path.rsplit("/", 1)[-1])
+        found = order is not None or path.startswith("/customers/1/")
+        return SimpleNamespace(status_code=200 if found else 404, json=lambda: order, text="body")
+
+    def get_order_history(self, _customer_id: int, **_query: object) -> dict[str, Any]:
+        return self.view_of_customer
+
+    def order_history(self, customer_id: int) -> dict[str, dict[str, Any]]:
+        return {i: o for i, o in self.view.items() if o["customerId"] == customer_id}
+
+
+def check(api: FakeApi) -> list[str]:
+    return audit(cast("ApiClient", api)).findings
+
+
+def change_order(number: int, **facts: object) -> Callable[[FakeApi], None]:
+    return lambda api: api.placed[number].update(facts)
+
+
+FAULTS: dict[str, Callable[[FakeApi], object]] = {
+    "8 is reserved, and the orders hold 4": lambda a: a.customer.update(availableCredit=amount(2)),
+    "4 is reserved, and the orders hold 0": change_order(0, orderState="CANCELLED"),
+    "4 is reserved, and the orders hold 8": change_order(1, orderState="APPROVED"),
+    "the orders hold 44, and the limit is 10": change_order(0, orderTotal=amount(44)),
+    "1 orders are still PENDING": change_order(1, orderState="PENDING"),
+    "name is Joe, and Jane in Customers": lambda a: a.view_of_customer.update(name="Joe"),
+    "order 2 is None": lambda a: a.view.pop("2"),
+    "order 5 is ('APPROVED'": lambda a: a.view.update({"5": {**a.view["0"], "orderId": 5}}),
+    "order 1 is ('REJECTED'": lambda a: a.view["1"].update(rejectionReason=None),
+    "of unknown customer 99 is not in the view": lambda a: a.view.pop("3"),
+    "of unknown customer 99 is APPROVED": change_order(
+        3, orderState="APPROVED", rejectionReason=None
+    ),
+}
+
+
+def test_a_consistent_system_has_no_findings() -> None:
+    assert check(FakeApi()) == []
+
+
+@pytest.mark.parametrize("finding", FAULTS)
+def test_each_fault_is_found(finding: str) -> None:
+    api = FakeApi()
+    FAULTS[finding](api)
+
+    assert any(finding in found for found in check(api)), check(api)
+
+
+def test_an_unknown_order_state_is_refused() -> None:
+    api = FakeApi()
+    api.placed[0]["orderState"] = "SHIPPED"
+
+    with pytest.raises(ValueError, match="SHIPPED"):
+        check(api)
+
+
+def test_each_order_state_says_whether_it_holds_credit_and_is_final() -> None:
+    assert {state for state in OrderState if state.holds_credit} == {"APPROVED"}
+    assert {state for state in OrderState if not state.is_final} == {"PENDING"}
+
+
+@pytest.mark.parametrize("question", [OrderState.holds_credit, OrderState.is_final])
+def test_a_state_without_rules_fails(question: property) -> None:
+    new = StrEnum("new", {"SHIPPED": "SHIPPED"}).SHIPPED  # type: ignore[attr-defined]
+
+    with pytest.raises(AssertionError, match="SHIPPED"):
+        question.__get__(new)

@@ -1,0 +1,129 @@
+"""The documents name files, make targets, events and chaos scenarios that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.chaos.__main__ import EMULATOR_ENDED
+from tests.chaos.scenarios import SCENARIOS
+from tests.samples import published_classes
+from tests.template import ROOT, resources
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def prose(document: Path) -> str:
+    """Return the document's text without its code blocks."""
+    return re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_links_lead_to_files() -> None:
+    broken = [
+        f"{relative(document)}: {link}"
+        for document in DOCUMENTS
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", prose(document))
+        if not (document.parent / link).exists()
+    ]
+
+    assert broken == []
+
+
+def test_named_files_exist() -> None:
+    pattern = r"`((?:functions|layers|events|infra|tests|docs)/[\w./-]+\.\w+)`"
+    missing = [
+        f"{relative(document)}: {name}"
+        for document in DOCUMENTS
+        for name in re.findall(pattern, document.read_text())
+        if not (ROOT / name).exists() and "OrderShipped" not in name and "bundle.pem" not in name
+    ]
+
+    assert missing == []
+
+
+def test_named_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    missing = [
+        f"{relative(document)}: make {name}"
+        for document in DOCUMENTS
+        for name in re.findall(
+            r"(?:`|^    )make ([a-z][a-z-]+)", document.read_text(), re.MULTILINE
+        )
+        if name not in targets
+    ]
+
+    assert missing == []
+
+
+def test_readme_is_at_most_150_lines() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_guarantees_name_every_chaos_scenario() -> None:
+    guarantees = (ROOT / "docs/guarantees.md").read_text()
+
+    assert [name for name in (*SCENARIOS, EMULATOR_ENDED) if f"*{name}*" not in guarantees] == []
+
+
+def test_services_table_names_published_and_subscribed_events() -> None:
+    text = (ROOT / "docs/services.md").read_text()
+
+    def cells(row: str) -> list[set[str]]:
+        (found,) = re.findall(rf"^\| {row} \|(.*)\|$", text, re.MULTILINE)
+        return [set(re.findall(r"`(\w+)`", cell)) for cell in found.split("|")]
+
+    def subscribed(rule: str) -> set[str]:
+        return set(resources("AWS::Events::Rule")[rule]["EventPattern"]["detail-type"])
+
+    published: dict[str, set[str]] = {"Customer": set(), "Order": set()}
+    for event_class in published_classes():
+        published[event_class.aggregate_type].add(event_class.__name__)
+    assert cells("publishes")[:2] == [published["Customer"], published["Order"]]
+    assert cells("subscribes to")[:2] == [
+        subscribed("CustomersSubscriberRule"),
+        subscribed("OrdersSubscriberRule"),
+    ]
+
+
+def test_asyncapi_document_matches_events_and_rules() -> None:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "docs/asyncapi.yaml").read_text())
+    by_source: dict[str, set[str]] = {}
+    for event_class in published_classes():
+        by_source.setdefault(event_class.source, set()).add(event_class.__name__)
+
+    channels = document["channels"].values()
+    assert {c["address"]: set(c["messages"]) for c in channels} == by_source
+    for name, message in document["components"]["messages"].items():
+        assert message["payload"]["$ref"] == f"../events/schemas/{name}.json"
+        assert (ROOT / "docs" / message["payload"]["$ref"]).exists()
+    for operation, rule in (
+        ("customersReceivesOrders", "CustomersSubscriberRule"),
+        ("ordersReceivesCustomers", "OrdersSubscriberRule"),
+    ):
+        received = [m["$ref"].split("/")[-1] for m in document["operations"][operation]["messages"]]
+        pattern = resources("AWS::Events::Rule")[rule]["EventPattern"]
+        assert sorted(received) == sorted(pattern["detail-type"])
+
+
+def test_tour_stops_match_one_line_each_and_their_excerpts_are_current() -> None:
+    tour = json.loads((ROOT / ".tours/one-order.tour").read_text())
+    page = (ROOT / "docs/tour.md").read_text()
+    stops = re.split(r"^## \d+\. ", page, flags=re.MULTILINE)[1:]
+
+    assert len(stops) == len(tour["steps"])
+    for step, stop in zip(tour["steps"], stops, strict=True):
+        source = (ROOT / step["file"]).read_text()
+        found = re.findall(step["pattern"], source, re.MULTILINE)
+        assert len(found) == 1, f"{step['file']}: {step['pattern']} matches {len(found)} lines"
+        excerpt = re.findall(r"```\w+\n(.*?)\n```", stop, re.DOTALL)[0]
+        lines = [line.strip() for line in source.splitlines()]
+        stale = [line for line in excerpt.splitlines() if line.strip() not in lines]
+        assert stale == [], f"docs/tour.md, {step['title']}: these lines are not in {step['file']}"
