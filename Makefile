@@ -120,7 +120,7 @@ check: install ## Check format, lint (and security), types, imports and the temp
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	PYTHONPATH=layers/common $(BIN)/lint-imports
-	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml infra/monitoring.yaml tests/benchmarks/bare/template.yaml tests/benchmarks/peers/*/template.yaml
+	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml infra/monitoring.yaml tests/benchmarks/peers/template.yaml
 	$(BIN)/sam validate --lint --region us-east-1
 
 # Asks the package index for each package's known vulnerabilities; a mirror that cannot tell is an error, not a pass.
@@ -144,16 +144,16 @@ openapi: install ## Write docs/openapi.json anew, from the handlers
 
 docs: openapi ## Write the documents that are generated from the code
 
-bench: install ## Measure speed, calls, money, growth, beside others; SHORT=1: counts and growth only, ONLY=part
+bench: install ## Measure speed, calls and cost beside other designs; SHORT=1: counts and growth, ONLY=part
 	@PYTHONPATH=layers/common $(BIN)/python -m tests.benchmarks.bench $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
 
-bench-rebuild: install ## Measure how fast the view is rebuilt: EVENTS=1000,10000,100000
+bench-rebuild: install ## Measure how fast the view is rebuilt; EVENTS=1000,10000,100000
 	@PYTHONPATH=layers/common $(BIN)/python -m tests.benchmarks.rebuild
 
-costs: install ## Calculate what it costs on AWS, idle and per million orders
+costs: install ## Calculate the price on AWS, idle and per million orders
 	@$(BIN)/python -m tests.benchmarks.costs
 
-load-test: install ## Create orders under load and verify every one of them
+load-test: install ## Create orders under load and audit every one of them
 	@$(BIN)/python -m tests.benchmarks.load
 
 # --- Housekeeping ----------------------------------------------------------------------------------------------------
