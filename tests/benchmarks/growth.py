@@ -34,6 +34,7 @@ from messaging.dynamodb import Database
 from messaging.envelope import DomainEventEnvelope
 from messaging.participant import SagaParticipant
 from messaging.subscriber import Delivery
+from order_history.connection import ViewConnection
 from order_history.queries import OrderHistoryQueries
 from order_history.view import OrderHistoryView
 from orders.events import OrderCreated, OrderState
@@ -98,7 +99,7 @@ class Databases:
         self._dynamodb = dynamodb
         self._commands = commands
         self._mongodb = MongoClient[Any](uri).get_default_database()
-        watched = MongoClient[Any](uri, event_listeners=[commands]).get_default_database()
+        watched = ViewConnection(uri, event_listeners=[commands])
         self._view = OrderHistoryView(watched)
         self._view.ensure_indexes()
         self._queries = OrderHistoryQueries(watched)
