@@ -98,6 +98,8 @@ class Database:
             read_timeout_seconds=READ_TIMEOUT_SECONDS,
         )
         self._connection.session.set_default_client_config(Config(user_agent=USER_AGENT))
+        # Lambda constructs this while it initializes the function, so that the first event does not wait for it.
+        _ = self._connection.client
 
     def get(self, table: str, key: Item) -> Item | None:
         """Read one item consistently. Return None if it does not exist."""
