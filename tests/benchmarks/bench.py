@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,13 +34,13 @@ from tests.benchmarks.calls import Counted
 from tests.benchmarks.costs import PRICES, Usage, usd_per_million
 from tests.benchmarks.report import DIRECTORY, Report, Table
 from tests.benchmarks.systems import (
+    BARE,
     BASELINE,
     BASELINE_COMMIT,
     DESIGNS,
     DUAL_WRITE,
     OURS,
     PIPELINES,
-    STATE_MACHINE,
     Design,
     System,
     Systems,
@@ -142,10 +143,12 @@ def measure_counts(run: Run) -> None:
         with calls.counted_calls(system, run.loop) as proxy:
             run.show(f"counting: {design.title}")
             if not run.short or design is OURS:
-                alone[design.name] = calls.count(system, proxy, lambda s=system: _one_by_one(s))  # type: ignore[misc]
-            if not run.short and design is not STATE_MACHINE:
-                place = lambda s=system: speed.at_once(s, BATCHED_ORDERS)  # noqa: E731
-                batched[design.name] = calls.count(system, proxy, place)
+                alone[design.name] = calls.count(system, proxy, partial(_one_by_one, system))
+            if not run.short and design in (OURS, BASELINE, BARE):
+                speed.warm_up(system)
+                batched[design.name] = calls.count(
+                    system, proxy, partial(speed.at_once, system, BATCHED_ORDERS)
+                )
             run.show(f"killing the function that accepts orders: {design.title}")
             lost[design.name] = losses.under_kills(system, proxy, 4)
     usages = {name: goals.usage_of(counted) for name, counted in alone.items()}

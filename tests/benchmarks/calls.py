@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.benchmarks.speed import wait_until_all, warm_up
+from tests.benchmarks.speed import wait_until_all
 from tests.benchmarks.systems import System
 from tests.benchmarks.usage import cpu_between, cpu_milliseconds
 from tests.chaos.aws_proxy import AwsProxy, Upstream
@@ -25,6 +25,7 @@ from tests.chaos.http import Request, Response
 
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
 QUIET_SECONDS = 1.5
+WARM_UP_ORDERS = 2
 REPORT = re.compile(r"^REPORT .*\bDuration: ([\d.]+) ms")
 STATES = {
     "RecordOrder": ("PutItem", 1),
@@ -98,7 +99,8 @@ def counted_calls(system: System, loop: EventLoop) -> Iterator[CountingProxy]:
     proxy = CountingProxy(loop, system.stack.deployment.port)
     system.set_endpoint(proxy.url)
     try:
-        warm_up(system)
+        for number in range(WARM_UP_ORDERS):
+            wait_until_all(system.visible, [system.create_order(number)])
         yield proxy
     finally:
         system.set_endpoint(system.stack.aws_endpoint_url)
