@@ -1,174 +1,193 @@
-# Everything there is to do with this project. Python and make are all it needs.
+# Everything there is to do with this project. It needs Python and make only. `make help` lists the targets.
 
 PYTHON ?= python3
+# Where the stack is: embedded (the local stack), localstack or aws.
+TARGET ?= embedded
 
-# One pair of environments for each interpreter that is asked for by name, so that neither disturbs the other.
+# One set of environments for each interpreter named in PYTHON, so that they do not disturb each other.
 suffix := $(patsubst python3,,$(notdir $(PYTHON)))
 VENV ?= .venv$(suffix:%=-%)
 EMULATORS_VENV ?= .venv-emulators$(suffix:%=-%)
-BIN := $(VENV)/bin
+LOCALSTACK_VENV ?= .venv-localstack$(suffix:%=-%)
+bin = "$(VENV)"/bin
+python = $(bin)/python
 
-export EMULATORS_VENV
+export EMULATORS_VENV TARGET
 export SAM_CLI_TELEMETRY = 0
+# Settings of the user's environment that would lead Python, pip or uv out of the locked environments.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR VIRTUAL_ENV CONDA_PREFIX
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV PIP_PYTHON PIP_DRY_RUN PIP_REQUIREMENT PIP_CONSTRAINT
+unexport PIP_NO_BINARY PIP_ONLY_BINARY PIP_IGNORE_INSTALLED PIP_EDITABLE PIP_REPORT PIP_PLATFORM PIP_PYTHON_VERSION
+unexport UV_PYTHON UV_SYSTEM_PYTHON UV_TARGET UV_PREFIX UV_CONSTRAINT UV_OVERRIDE UV_NO_BINARY UV_ONLY_BINARY UV_BREAK_SYSTEM_PACKAGES
+export PIP_USER = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down url logs reset deploy-local demo dlq redrive discard trace stuck resume rebuild-history
-.PHONY: test check format audit screenshots chaos openapi fuzz docs bench bench-rebuild costs load-test lock clean
-.PHONY: localstack-up localstack-deploy localstack-test localstack-down sam-local sam-local-lambda sam-local-invoke
+.PHONY: $(shell awk -F : '/^[a-z-]+:/ {print $$1}' Makefile)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-19s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-20s%s\n", $$1, $$2}' Makefile
 
-install: ## Install the locked packages (every target does this first)
-	@$(PYTHON) infra/local/install.py $(VENV) $(EMULATORS_VENV)
+##@ On this machine
 
-# --- On this machine -------------------------------------------------------------------------------------------------
+run: install ## Start the local stack, follow its logs, stop it at Ctrl-C
+	@$(python) -m infra.local run
 
-run: install ## Start everything, deploy, follow the logs; Ctrl-C stops everything
-	@$(BIN)/python -m infra.local run
+up: install ## Start the local stack in the background
+	@$(python) -m infra.local up
 
-up: install ## The same in the background
-	@$(BIN)/python -m infra.local up
+down: install ## Stop the local stack
+	@$(python) -m infra.local down
 
-down: install ## Stop what `up` started
-	@$(BIN)/python -m infra.local down
+url: install ## Print the API's base URL; TARGET=localstack or aws
+	@$(python) -m infra.local url
 
-# Or localstack
-TARGET ?= embedded
+logs: install ## Follow the functions' logs from now on; SINCE=10m, TARGET=localstack or aws
+	@$(python) -m infra.local logs
 
-url: install ## Print the base URL of the running API; TARGET=localstack: of the one there
-	@$(BIN)/python -m infra.local url
+reset: install ## Delete all data of the local stack, which keeps running
+	@$(python) -m infra.local reset
 
-logs: install ## Follow the functions' logs; TARGET=localstack: of those there
-	@$(BIN)/python -m infra.local logs
+deploy-local: install ## Build the current source and deploy it to the running stack; data stays
+	@$(python) -m infra.local deploy
 
-reset: install ## Throw all data away, and start anew what was running
-	@$(BIN)/python -m infra.local reset
+demo: install ## Walk through the saga by HTTP and print each request and answer
+	@$(python) -m infra.local.demo
 
-deploy-local: install ## Build and deploy changed code to what is running; data stays
-	@$(BIN)/python -m infra.local deploy
+install: ## Install the locked packages; every target does this first
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo 'Python 3.11 or newer is needed. $(PYTHON) is not. Name another: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@"$(PYTHON)" infra/local/install.py "$(VENV)" requirements-dev.txt "$(EMULATORS_VENV)" infra/local/requirements.txt
 
-demo: install ## Walk through the saga by HTTP, each request and response printed
-	@$(BIN)/python -m infra.local.demo
-
-# --- Operating it ----------------------------------------------------------------------------------------------------
-
-# On TARGET (embedded, localstack, aws). The commands read their variables from the environment; docs/operate.md has all.
+##@ On call (TARGET=embedded, localstack or aws)
 
 dlq: install ## Show dead letters by reason; QUEUE= lists those of one queue, SHOW=<message id> shows one whole
-	@$(BIN)/python -m infra.ops dlq
+	@$(python) -m infra.ops dlq
 
 redrive: install ## Send dead letters back: QUEUE=orders-subscriber; MESSAGE=, EDIT=file.json, LIMIT=, DRY_RUN=1
 	@$(if $(QUEUE),,$(error QUEUE is needed: make redrive QUEUE=orders-subscriber; `make dlq` lists them))
-	@$(BIN)/python -m infra.ops redrive
+	@$(python) -m infra.ops redrive
 
 discard: install ## Delete a dead letter after showing it: QUEUE= MESSAGE=<message id>; YES=1 does not ask
 	@$(if $(and $(QUEUE),$(MESSAGE)),,$(error QUEUE and MESSAGE are needed; `make dlq QUEUE=...` lists message ids))
-	@$(BIN)/python -m infra.ops discard
+	@$(python) -m infra.ops discard
 
 trace: install ## Show a saga as a timeline: ORDER=<id> or CORRELATION=<id>
-	@$(BIN)/python -m infra.ops trace
+	@$(python) -m infra.ops trace
 
 stuck: install ## Show orders that are PENDING for longer than OLDER_THAN=60 seconds, and why
-	@$(BIN)/python -m infra.ops stuck
+	@$(python) -m infra.ops stuck
 
-resume: install ## Publish the last event of stuck sagas again; ORDER=<id>: of one order
-	@$(BIN)/python -m infra.ops resume
+resume: install ## Republish the last event of stuck sagas; ORDER=<id>: of one order
+	@$(python) -m infra.ops resume
 
-rebuild-history: install ## Rebuild the order history view while the system runs; DROP=1 deletes it first
-	@$(BIN)/python -m infra.ops rebuild-history
+rebuild-history: install ## Rebuild the order history view while the system runs; DROP=1 empties it first
+	@$(python) -m infra.ops rebuild-history
 
-# --- On LocalStack, in containers ------------------------------------------------------------------------------------
+##@ LocalStack, in containers
 
-localstack-up: install ## Start LocalStack and MongoDB
-	@$(BIN)/python -m infra.local.localstack up
+localstack-up: install-localstack ## Start LocalStack and MongoDB
+	@TARGET=localstack $(python) -m infra.local up
 
-localstack-deploy: install ## Build and deploy to LocalStack, the one at AWS_ENDPOINT_URL if that is set
-	@$(BIN)/python -m infra.local.localstack deploy
+localstack-deploy: install-localstack ## Build and deploy to LocalStack; AWS_ENDPOINT_URL names another one
+	@TARGET=localstack $(python) -m infra.local deploy
+	@echo 'awslocal and localstack are in $(LOCALSTACK_VENV)/bin.'
 
-localstack-test: install ## Run the end-to-end tests against LocalStack
-	@url=$$($(BIN)/python -m infra.local.localstack url) && E2E_BASE_URL=$$url $(BIN)/pytest tests/e2e
+localstack-test: install-localstack ## Run the end-to-end tests against LocalStack
+	@url=$$(TARGET=localstack $(python) -m infra.local url) && E2E_BASE_URL=$$url $(python) -m pytest tests/e2e
 
 localstack-down: install ## Remove the containers and their data
-	@$(BIN)/python -m infra.local.localstack down
+	@TARGET=localstack $(python) -m infra.local down
 
-# --- SAM CLI's local mode: the functions in containers, before the stack that runs ------------------------------------
+install-localstack: install # awslocal and LocalStack's command line, in an environment of their own
+	@"$(PYTHON)" infra/local/install.py "$(VENV)" requirements-dev.txt "$(LOCALSTACK_VENV)" infra/local/requirements-localstack.txt
 
-sam-local: install ## Serve the API by `sam local start-api` on SAM_LOCAL_PORT (3000)
-	@$(BIN)/python -m infra.local.sam_local start-api
+##@ SAM CLI, with the functions in containers and the data of TARGET
 
-sam-local-lambda: install ## Serve the functions by `sam local start-lambda` on SAM_LAMBDA_PORT (3001)
-	@$(BIN)/python -m infra.local.sam_local start-lambda
+sam-local: install ## Serve the API with `sam local start-api` on SAM_LOCAL_PORT=3000
+	@$(python) -m infra.local.sam_local start-api
 
-sam-local-invoke: install ## Invoke one: FUNCTION=OrdersApiFunction EVENT=events/orders_api_create.json
+sam-local-lambda: install ## Serve the functions with `sam local start-lambda` on SAM_LAMBDA_PORT=3001
+	@$(python) -m infra.local.sam_local start-lambda
+
+sam-local-invoke: install ## Invoke a function: FUNCTION=OrdersApiFunction EVENT=events/orders_api_create.json
 	@$(if $(and $(FUNCTION),$(EVENT)),,$(error FUNCTION and EVENT are needed: make sam-local-invoke \
 		FUNCTION=OrdersApiFunction EVENT=events/orders_api_create.json))
-	@$(BIN)/python -m infra.local.sam_local invoke $(FUNCTION) --event $(EVENT)
+	@$(python) -m infra.local.sam_local invoke "$(FUNCTION)" --event "$(EVENT)"
 
-# --- Quality ---------------------------------------------------------------------------------------------------------
+##@ Quality
 
 test: install ## Run all tests
-	@$(BIN)/pytest
+	@$(python) -m pytest
 
-# The tests in tests/browser look at it in four ways, and leave what they saw.
-screenshots: install ## Make the README's picture of the console anew, from a run in a browser
-	@$(BIN)/pytest -q tests/browser -k axe_finds_nothing_serious
-	@mkdir -p docs/images && cp tests/browser/artifacts/console-light.png docs/images/console.png
+test-fast: install ## Run the unit and integration tests
+	@$(python) -m pytest tests/unit tests/integration
 
-check: install ## Check format, lint (and security), types, imports and the template
-	$(BIN)/ruff format --check
-	$(BIN)/ruff check
-	$(BIN)/mypy
-	PYTHONPATH=layers/common $(BIN)/lint-imports
-	$(BIN)/cfn-lint template.yaml infra/documentdb.yaml infra/monitoring.yaml tests/benchmarks/peers/template.yaml
-	$(BIN)/sam validate --lint --region us-east-1
-
-# Asks the package index for each package's known vulnerabilities; a mirror that cannot tell is an error, not a pass.
-audit: install ## Look for known vulnerabilities of the locked packages
-	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
-		$(foreach lock,layers/dependencies/requirements.txt requirements-dev.txt infra/local/requirements.txt,-r $(lock))
-
-chaos: install ## Inject faults while orders are made, and audit after each; SHORT=1: a third as many, ONLY=text
-	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
-
-fuzz: install ## Send requests made from docs/openapi.json; EXAMPLES=, SECONDS=, SEED=, URL=
-	@$(BIN)/python -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SECONDS),--seconds $(SECONDS)) \
-		$(if $(SEED),--seed $(SEED)) $(if $(URL),--url $(URL))
+check: install ## Check format, lint (with security rules), types, imports and templates
+	@status=0; run() { echo "$$*"; "$$@" || status=1; }; \
+	run $(bin)/ruff format --check; \
+	[ $$status = 0 ] || echo 'Run: make format'; \
+	run $(bin)/ruff check; \
+	run $(python) -m mypy; \
+	run env PYTHONPATH=layers/common $(python) $(bin)/lint-imports; \
+	run $(python) $(bin)/cfn-lint template.yaml infra/*.yaml tests/benchmarks/peers/template.yaml; \
+	run $(python) -m samcli validate --lint --region us-east-1; \
+	exit $$status
 
 format: install ## Format the code and apply safe fixes
-	$(BIN)/ruff format
-	$(BIN)/ruff check --fix
+	$(bin)/ruff format
+	$(bin)/ruff check --fix
 
-openapi: install ## Write docs/openapi.json anew, from the handlers
-	@$(BIN)/python -m infra.docs.openapi
+# Asks the package index for known vulnerabilities. An index that cannot answer is an error.
+audit-packages: install ## Look for known vulnerabilities in the locked packages
+	@$(python) -m pip_audit --strict --disable-pip --require-hashes --progress-spinner off \
+		$(foreach lock,requirements-dev.txt infra/local/requirements.txt infra/local/requirements-localstack.txt,-r $(lock))
+
+chaos: install ## Inject faults while orders are created, and audit after each; SHORT=1: a third of the orders, ONLY=text
+	@$(python) -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
+
+fuzz: install ## Send requests generated from the OpenAPI document; EXAMPLES=, SECONDS=, SEED=, URL=
+	@$(python) -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(URL),--url $(URL))
+
+##@ Figures
+
+bench: install ## Measure speed, calls and cost beside other designs; SHORT=1: counts and growth, ONLY=part
+	@PYTHONPATH=layers/common $(python) -m tests.benchmarks.bench $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
+
+bench-rebuild: install ## Measure how fast the view is rebuilt; EVENTS=1000,10000,100000
+	@PYTHONPATH=layers/common $(python) -m tests.benchmarks.rebuild
+
+costs: install ## Calculate the price on AWS, idle and per million orders
+	@$(python) -m tests.benchmarks.costs
+
+load-test: install ## Create orders under load and audit every one of them
+	@$(python) -m tests.benchmarks.load
+
+##@ Documents and packages
 
 docs: openapi ## Write the documents that are generated from the code
 
-bench: install ## Measure speed, calls and cost beside other designs; SHORT=1: counts and growth, ONLY=part
-	@PYTHONPATH=layers/common $(BIN)/python -m tests.benchmarks.bench $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
+openapi: install ## Write the OpenAPI document from the handlers
+	@$(python) -m infra.docs.openapi
 
-bench-rebuild: install ## Measure how fast the view is rebuilt; EVENTS=1000,10000,100000
-	@PYTHONPATH=layers/common $(BIN)/python -m tests.benchmarks.rebuild
+# The browser tests of the console leave pictures.
+screenshots: install ## Make the README's pictures of the console in a browser
+	@$(python) -m tests.browser.pictures
 
-costs: install ## Calculate the price on AWS, idle and per million orders
-	@$(BIN)/python -m tests.benchmarks.costs
-
-load-test: install ## Create orders under load and audit every one of them
-	@$(BIN)/python -m tests.benchmarks.load
-
-# --- Housekeeping ----------------------------------------------------------------------------------------------------
-
-compile = $(BIN)/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
+compile = $(bin)/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 \
+	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 in_lambda = boto3 botocore jmespath python-dateutil s3transfer six urllib3
+layer = $(compile) --constraint requirements-dev.txt $(in_lambda:%=--no-emit-package %)
 
-lock: install ## Resolve the requirements files again; UPGRADE=1 takes the newest versions
-	$(compile) $(if $(UPGRADE),--upgrade) requirements-dev.in --output-file requirements-dev.txt
-	$(compile) --constraint requirements-dev.txt $(in_lambda:%=--no-emit-package %) \
-		layers/dependencies/requirements.in --output-file layers/dependencies/requirements.txt
-	$(compile) $(if $(UPGRADE),--upgrade) infra/local/requirements.in --output-file infra/local/requirements.txt
+lock: install ## Compile the requirements files from pyproject.toml; UPGRADE=1 takes the newest versions
+	$(compile) --group dev --output-file requirements-dev.txt
+	$(layer) --group functions --output-file layers/dependencies/requirements.txt
+	$(layer) --group jwt --output-file layers/jwt/requirements.txt
+	$(compile) --group emulators --output-file infra/local/requirements.txt
+	$(compile) --group localstack --output-file infra/local/requirements-localstack.txt
 
-clean: ## Stop what runs; remove environments, builds and caches
-	@for instance in $(wildcard .embedded/*/instance.json); do \
-		$(BIN)/python -m infra.local down --port $$(basename $$(dirname $$instance)); done
+clean: ## Stop local stacks; remove environments, builds and caches
+	@for instance in .embedded/*/instance.json; do [ ! -e "$$instance" ] || \
+		PORT=$$(basename "$$(dirname "$$instance")") $(python) -m infra.local down; done
 	rm -rf .venv* .aws-sam .embedded .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What every test may rely on: no AWS but an emulated one, and the functions' environment."""
+"""Environment of all tests: made-up AWS credentials, no endpoint, and the functions' variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REGION = "us-east-1"
 for name in list(os.environ):
     if name == "AWS_PROFILE" or name.startswith(("AWS_ENDPOINT_URL", "POWERTOOLS_")):
         del os.environ[name]
-# Set before any test module is imported, because importing a handler makes it ready to run, as Lambda does.
+# Set before any test module is imported: a handler reads its environment when it is imported, as in Lambda.
 os.environ.update(
     {
         "AWS_ACCESS_KEY_ID": "test",
@@ -30,12 +30,12 @@ os.environ.update(
         "ORDERS_IDEMPOTENCY_TABLE": "OrdersIdempotency",
         "EVENT_BUS_NAME": "customers-and-orders",
         "DEAD_LETTER_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/123456789012/dead-letters",
-        # Nothing listens there: a test of the view says which database it uses.
+        # No server listens on port 1: a test of the view names its own database.
         "MONGODB_URI": "mongodb://127.0.0.1:1/nowhere",
         "VERSION": "tests",
     }
 )
 
-# How long an example takes says nothing here: machines differ. In CI, Hypothesis derandomizes itself.
+# Machines differ in speed, so examples have no deadline. In CI, Hypothesis derandomizes itself.
 settings.register_profile("tests", parent=settings(), deadline=None)
 settings.load_profile("tests")

@@ -1,4 +1,4 @@
-"""The files in events/, and how tests make events of their own."""
+"""Events for tests: the files in events/, and strategies that generate events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, get_args, get_type_hints
@@ -20,7 +20,7 @@ from referencing import Registry, Resource
 from customers import events as customer_events
 from customers.events import CustomerEvent
 from messaging.domain_event import Cause, DomainEvent
-from messaging.envelope import DomainEventEnvelope, EventMetadata
+from messaging.envelope import SCHEMA_VERSION, DomainEventEnvelope, EventMetadata
 from orders import events as order_events
 from orders.events import OrderEvent, OrderState, RejectionReason
 from shared.identifiers import MAX_ID
@@ -32,19 +32,19 @@ SCHEMAS = EVENTS / "schemas"
 
 
 def load(name: str) -> dict[str, Any]:
-    """A fresh copy of the sample called `name`, without `.json`."""
+    """Return a new copy of events/`name`.json."""
     sample: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
     return sample
 
 
 def messages(batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The EventBridge messages in a queue's batch."""
+    """Return the EventBridge messages in an SQS batch."""
     for record in batch["Records"]:
         yield json.loads(record["body"])
 
 
 def to_message(envelope: DomainEventEnvelope) -> dict[str, Any]:
-    """The event as a rule of EventBridge hands it to a queue."""
+    """Return the event as EventBridge sends it to a queue."""
     return {
         "version": "0",
         "detail-type": envelope.event_type,
@@ -54,7 +54,7 @@ def to_message(envelope: DomainEventEnvelope) -> dict[str, Any]:
 
 
 def to_batch(*bodies: str | Mapping[str, Any]) -> dict[str, Any]:
-    """A queue's batch with a message for each body, like those in events/."""
+    """Return an SQS batch with a message for each body, with the ids message-1, message-2, ..."""
     (record, *_) = load("customers_subscriber_batch")["Records"]
     records = []
     for number, body in enumerate(bodies, 1):
@@ -64,7 +64,7 @@ def to_batch(*bodies: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def published_classes() -> list[type[DomainEvent]]:
-    """All classes of events that the services publish."""
+    """Return all classes of events that the services publish."""
     bases = (CustomerEvent, OrderEvent)
     return [
         value
@@ -76,7 +76,7 @@ def published_classes() -> list[type[DomainEvent]]:
 
 @cache
 def schema_of(event_type: str) -> Validator:
-    """Validates the `detail` of one type of event. Formats count, too."""
+    """Return a validator of the `detail` of one type of event. It checks formats, too."""
     schemas = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
     resources = [(name, Resource.from_contents(schema)) for name, schema in schemas.items()]
     registry: Registry[Any] = Registry().with_resources(resources)
@@ -88,17 +88,17 @@ def schema_of(event_type: str) -> Validator:
 
 
 def any_event(event_class: type[DomainEvent]) -> SearchStrategy[DomainEvent]:
-    """Events of the class with all facts that it may have."""
+    """Generate events of the class, with any data that it allows."""
     hints = get_type_hints(event_class)
-    facts = {field.name: _any_fact(field.name, hints[field.name]) for field in fields(event_class)}
-    return st.builds(event_class, **facts)
+    data = {field.name: _any_value(field, hints[field.name]) for field in fields(event_class)}
+    return st.builds(event_class, **data)
 
 
 @st.composite
 def any_envelope(
     draw: st.DrawFn, event_class: type[DomainEvent] | None = None
 ) -> DomainEventEnvelope:
-    """Events of the class, or of any, with all metadata that they may have."""
+    """Generate events of the class (default: of any), with any metadata that they may have."""
     event = draw(any_event(event_class or draw(st.sampled_from(published_classes()))))
     metadata = EventMetadata(
         event_id=str(draw(st.uuids())),
@@ -108,19 +108,20 @@ def any_envelope(
         occurred_at=draw(_instants),
         correlation_id=draw(st.text(min_size=1, max_size=40)),
         causation_id=draw(st.none() | st.uuids().map(str)),
+        schema_version=SCHEMA_VERSION,
     )
     return DomainEventEnvelope(metadata, event)
 
 
 def an_event_id(name: str) -> str:
-    """The same id for the same name."""
+    """Return the same event id for the same name."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
 def answer(
     event: DomainEvent, version: int, to: DomainEventEnvelope | None = None
 ) -> DomainEventEnvelope:
-    """The event as published in answer to another, or to a request."""
+    """Return the event as published in answer to another event, or to an API request."""
     cause = to.cause_of_effects if to else Cause("a request")
     return DomainEventEnvelope.wrap(event, version, cause)
 
@@ -130,15 +131,15 @@ _instants = st.integers(0, 4_000_000_000_000).map(  # until the year 2096
 )
 
 
-def _any_fact(name: str, fact_type: Any) -> SearchStrategy[Any]:
+def _any_value(field: Field[Any], hint: Any) -> SearchStrategy[Any]:
     by_type: dict[Any, SearchStrategy[Any]] = {
         int: st.integers(1, MAX_ID),
         str: st.text(min_size=1, max_size=200),
-        Money: st.integers(1 if name == "order_total" else 0, MAX_CENTS).map(Money),
+        Money: st.integers(field.metadata.get("minimum", 1), MAX_CENTS).map(Money),
         datetime: _instants,
         OrderState: st.sampled_from(OrderState),
         RejectionReason: st.sampled_from(RejectionReason),
     }
-    if types := get_args(fact_type):
+    if types := get_args(hint):
         return st.none() | by_type[types[0]]
-    return by_type[fact_type]
+    return by_type[hint]

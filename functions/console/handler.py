@@ -1,27 +1,25 @@
-"""The console in the browser, and the API's documentation: files, and nothing else.
+"""Serve the console and the API's documentation as static files.
 
-They hold no data, so nobody needs a token for them. What they show they ask the API for, as anybody would.
+The files hold no data and need no token. The pages call the public API.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import aws_lambda_powertools
 from aws_lambda_powertools import Logger
 
 logger = Logger()
 
 STATIC = Path(__file__).parent / "static"
+# Powertools ships Swagger UI. Importing its event handler to serve it would slow down each cold start.
+SWAGGER_UI = Path(aws_lambda_powertools.__path__[0]) / "event_handler/openapi/swagger_ui"
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -29,116 +27,75 @@ CONTENT_TYPES = {
     ".json": "application/json",
     ".svg": "image/svg+xml",
 }
-# Asked for each time, and sent only if changed: modules of two versions must not meet.
-REVALIDATE = "no-cache"
-A_DAY = "public, max-age=86400"
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
-POLICY = {
-    "default-src": "'self'",
-    "base-uri": "'self'",
-    "form-action": "'self'",
-    "frame-ancestors": "'none'",
-    "object-src": "'none'",
-    "img-src": "'self' data:",
-}
-
-
-@dataclass(frozen=True)
-class StaticFile:
-    """A file as it is served. `policy` is what its Content-Security-Policy has beside POLICY."""
-
-    body: str
-    content_type: str
-    cache_control: str
-    policy: Mapping[str, str]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        policy = {**POLICY, **self.policy}
-        return {
-            **SECURITY_HEADERS,
-            "Cache-Control": self.cache_control,
-            "Content-Security-Policy": "; ".join(f"{k} {v}" for k, v in policy.items()),
-            "ETag": f'"{hashlib.sha256(self.body.encode()).hexdigest()[:32]}"',
-        }
-
-
-def swagger_ui() -> Path:
-    """Where Powertools keeps Swagger UI. Finds it without importing the event handler, which takes long."""
-    spec = importlib.util.find_spec("aws_lambda_powertools")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0]) / "event_handler/openapi/swagger_ui"
+POLICY = (
+    "default-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "object-src 'none'; img-src 'self' data:"
+)
+NOT_FOUND = """{"type": "urn:customers-and-orders:problem:no-such-route", "title": "Not Found",
+"status": 404, "detail": "No such file."}"""
 
 
 @cache
-def pages() -> dict[str, Path]:
-    """The file for each path there is. Any other path leads nowhere, whatever it looks like."""
-    swagger = ("swagger-ui-bundle.min.js", "swagger-ui.min.css")
+def files() -> dict[str, Path]:
+    """Map each path that is served to its file. A request never names a file directly."""
+    swagger_ui = [SWAGGER_UI / "swagger-ui-bundle.min.js", SWAGGER_UI / "swagger-ui.min.css"]
+    assets = [*(STATIC / "assets").iterdir(), *swagger_ui]
     return {
         "/": STATIC / "index.html",
         "/docs": STATIC / "docs.html",
         "/openapi.json": STATIC / "openapi.json",
-        **{f"/assets/{path.name}": path for path in (STATIC / "assets").iterdir()},
-        **{f"/assets/{name}": swagger_ui() / name for name in swagger},
+        **{f"/assets/{path.name}": path for path in assets},
     }
 
 
 @cache
-def read(path: Path) -> StaticFile:
+def load(path: Path) -> tuple[dict[str, str], str]:
+    """Return the file's response headers and text."""
     body = path.read_text(encoding="utf-8")
-    policy = {}
+    policy = POLICY
     if path.suffix == ".html":
-        # The page's few lines of script that cannot be a file: the files are found by means of them.
         scripts = re.findall(r"<script>(.*?)</script>", body, re.DOTALL)
-        digests = [b64encode(hashlib.sha256(script.encode()).digest()) for script in scripts]
-        policy["script-src"] = " ".join(["'self'", *(f"'sha256-{d.decode()}'" for d in digests)])
+        hashes = [b64encode(hashlib.sha256(script.encode()).digest()) for script in scripts]
+        policy += "; script-src 'self'" + "".join(f" 'sha256-{value.decode()}'" for value in hashes)
     if path.name == "docs.html":
-        policy["style-src"] = "'self' 'unsafe-inline'"  # Swagger UI writes styles as it goes
-    cache_control = A_DAY if path.parent == swagger_ui() else REVALIDATE
-    return StaticFile(body, CONTENT_TYPES[path.suffix], cache_control, policy)
+        policy += "; style-src 'self' 'unsafe-inline'"  # Swagger UI sets inline styles
+    # Browsers revalidate this project's own files, so that modules of two versions never meet.
+    is_own = path.is_relative_to(STATIC)
+    return (
+        {
+            **SECURITY_HEADERS,
+            "Content-Type": CONTENT_TYPES[path.suffix],
+            "Content-Security-Policy": policy,
+            "Cache-Control": "no-cache" if is_own else "public, max-age=86400",  # seconds, a day
+            "ETag": f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"',
+        },
+        body,
+    )
 
 
-def answer(event: Mapping[str, Any]) -> dict[str, Any]:
-    """API Gateway's proxy response: the file at the path, 304 to whoever has it already, or 404."""
-    # Not the event's path: with a custom domain that has the domain's base path in it.
-    route = event["resource"].format(**(event["pathParameters"] or {}))
-    path = pages().get(route)
+def answer(event: dict[str, Any]) -> tuple[int, dict[str, str], str]:
+    """Return status, headers and body: the file (200), 304 if the client has it, or 404."""
+    # The event's path may start with a custom domain's base path. The route does not.
+    path = files().get(event["resource"].format(**(event["pathParameters"] or {})))
     if path is None:
-        problem = {
-            "type": "urn:customers-and-orders:problem:no-such-route",
-            "title": HTTPStatus.NOT_FOUND.phrase,
-            "status": HTTPStatus.NOT_FOUND.value,
-            "detail": "There is nothing at this path.",
-        }
-        headers = {**SECURITY_HEADERS, "Content-Type": "application/problem+json"}
-        return response(HTTPStatus.NOT_FOUND, headers, json.dumps(problem))
-    file = read(path)
-    headers = file.headers
-    known = {name.lower(): value for name, value in (event["headers"] or {}).items()}
-    # A gateway may have made a weak tag of it.
-    tags = [tag.strip().removeprefix("W/") for tag in known.get("if-none-match", "").split(",")]
-    if headers["ETag"] in tags:
-        return response(HTTPStatus.NOT_MODIFIED, headers, "")
-    return response(HTTPStatus.OK, {**headers, "Content-Type": file.content_type}, file.body)
-
-
-def response(status: HTTPStatus, headers: Mapping[str, str], body: str) -> dict[str, Any]:
-    return {
-        "statusCode": status.value,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
-        "body": body,
-        "isBase64Encoded": False,
-    }
+        return 404, {**SECURITY_HEADERS, "Content-Type": "application/problem+json"}, NOT_FOUND
+    headers, body = load(path)
+    received = {name.lower(): value for name, value in (event["headers"] or {}).items()}
+    # A proxy may have turned the tag into a weak one: W/"...".
+    known = [tag.strip().removeprefix("W/") for tag in received.get("if-none-match", "").split(",")]
+    return (304, headers, "") if headers["ETag"] in known else (200, headers, body)
 
 
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    answered = answer(event)
-    facts = {"method": event["httpMethod"], "route": event.get("resource")}
-    logger.info("request answered", extra={**facts, "status": answered["statusCode"]})
-    return answered
+    """Answer a proxy request of API Gateway."""
+    status, headers, body = answer(event)
+    keys = {"method": event["httpMethod"], "route": event["resource"], "status": status}
+    logger.info("request handled", extra=keys)
+    multi_value_headers = {name: [value] for name, value in headers.items()}
+    return {"statusCode": status, "multiValueHeaders": multi_value_headers, "body": body}

@@ -1,4 +1,4 @@
-"""A client of the HTTP API, for the tools and tests in this repository. Numbers are exact: amounts are Decimals."""
+"""Client of the HTTP API for tools and tests. Amounts are Decimals, so numbers are exact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class ApiClient:
-    """Requests to the API at `base_url`. Each method returns the body of a 200 and raises httpx.HTTPStatusError else."""
+    """Sends requests to the API at `base_url`. Methods return the body, or raise httpx.HTTPStatusError."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class ApiClient:
         self._http.close()
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """The response, whatever its status."""
+        """Return the response, with any status."""
         return self._http.request(method, path, **arguments)
 
     def create_customer(self, name: str, credit_limit: Decimal | int) -> int:
@@ -73,17 +73,17 @@ class ApiClient:
         return self._get(f"/orderhistory/orders/{order_id}")
 
     def customers(self) -> Iterator[dict[str, Any]]:
-        """All customers, page by page."""
+        """Yield all customers, page by page."""
         for page in self._pages("/customers"):
             yield from page["customers"]
 
     def orders(self) -> Iterator[dict[str, Any]]:
-        """All orders, page by page."""
+        """Yield all orders, page by page."""
         for page in self._pages("/orders"):
             yield from page["orders"]
 
     def order_history(self, customer_id: int) -> dict[str, dict[str, Any]]:
-        """All orders of the customer in the view, by order id."""
+        """Return all orders of the customer in the view, by order id."""
         orders: dict[str, dict[str, Any]] = {}
         for page in self._pages(f"/customers/{customer_id}/orderhistory"):
             orders |= page["orders"]
@@ -124,9 +124,9 @@ def wait_until(
     deadline_seconds: float = 30,
     pause_seconds: float = 0.02,
 ) -> T:
-    """What `look` returned when `is_done` of it.
+    """Call `look` until `is_done` accepts its result, and return that.
 
-    Raises: TimeoutError, with what was seen last, after `deadline_seconds`.
+    Raises: TimeoutError with the last result after `deadline_seconds`.
     """
     deadline = time.monotonic() + deadline_seconds
     while True:

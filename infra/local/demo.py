@@ -1,4 +1,4 @@
-"""The saga, walked through by HTTP: every request and what came back. Works against any deployment.
+"""Walk through the saga by HTTP and print each request with its answer. Works on any deployment.
 
 python -m infra.local.demo [--base-url URL]
 """
@@ -13,20 +13,17 @@ import click
 import httpx
 from rich.console import Console
 
-from infra.local.stack import EmbeddedStack, directory_of
+from infra.local.processes import EmbeddedError
+from infra.local.target import Target, target_option
 
 DEADLINE_SECONDS = 30.0
 POLL_INTERVAL_SECONDS = 0.2
-# Ids are made of the time: no customer will ever have this one.
+# Ids are made from the time. No customer gets this one.
 UNKNOWN_CUSTOMER = 1
 
 Body = dict[str, Any]
 
 console = Console(highlight=False, soft_wrap=True)
-
-
-class UnexpectedAnswerError(Exception):
-    """The system did not do what the saga says."""
 
 
 class Walkthrough:
@@ -36,107 +33,90 @@ class Walkthrough:
         self._client = client
 
     def post(self, path: str, body: Body | None = None) -> Body:
-        """The answer. Raises UnexpectedAnswerError if it is not a 200."""
+        """Return the answer. Raises: EmbeddedError if its status is not 200."""
         response = self._client.post(path, json=body)
         _show("POST", path, body, response)
         if response.status_code != httpx.codes.OK:
-            raise UnexpectedAnswerError(f"POST {path} was answered {response.status_code}")
+            raise EmbeddedError(f"POST {path} answered {response.status_code}")
         answer: Body = response.json()
         return answer
 
     def get_until(self, path: str, expected: str, is_expected: Callable[[Body], bool]) -> None:
-        """The resource is as expected. It is asked for again and again, and shown when it has changed.
-
-        Raises: UnexpectedAnswerError if it is not so within the deadline.
-        """
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        last = ""
-        while True:
+        """Poll the resource until it is as expected, and print each change. Raises: EmbeddedError at the deadline."""
+        deadline, last = time.monotonic() + DEADLINE_SECONDS, ""
+        while time.monotonic() < deadline:
             response = self._client.get(path)
             if response.text != last:
                 _show("GET", path, None, response)
                 last = response.text
             if response.is_success and is_expected(response.json()):
                 return
-            if time.monotonic() > deadline:
-                raise UnexpectedAnswerError(
-                    f"GET {path}: expected {expected} within {DEADLINE_SECONDS:.0f} s"
-                )
             time.sleep(POLL_INTERVAL_SECONDS)
+        raise EmbeddedError(f"GET {path}: expected {expected} within {DEADLINE_SECONDS:.0f} s")
 
-    def order(self, customer_id: int, total: int, state: str, reason: str | None = None) -> int:
-        """An order was created, and the saga has brought it to the state, for the reason. Returns its id."""
-        order = {"customerId": customer_id, "orderTotal": {"amount": total}}
+    def order(self, customer_id: int, state: str, reason: str | None = None) -> int:
+        """Create an order for 4 and wait for its state. Return its id."""
+        order = {"customerId": customer_id, "orderTotal": {"amount": 4}}
         order_id = int(self.post("/orders", order)["orderId"])
         self.get_until(
             f"/orders/{order_id}",
-            f"{state} {reason or ''}".strip(),
+            f"{state} {reason or ''}",
             lambda answer: (answer["orderState"], answer["rejectionReason"]) == (state, reason),
         )
         return order_id
 
     def walk(self) -> None:
-        """Every scenario has ended as it should."""
-        _say("Jane Doe becomes a customer, with a credit limit of 5.")
+        """Run each scenario of the saga."""
+        _say("Create the customer Jane Doe with a credit limit of 5.")
         jane = {"name": "Jane Doe", "creditLimit": {"amount": 5}}
         customer = int(self.post("/customers", jane)["customerId"])
 
-        _say("She orders for 4: Customers reserves the credit, and Orders approves the order.")
-        first = self.order(customer, 4, "APPROVED")
+        _say("Order for 4: Customers reserves the credit, and Orders approves the order.")
+        first = self.order(customer, "APPROVED")
 
-        _say("She orders for 4 again, and has a credit of 1 left: the order is rejected.")
-        second = self.order(customer, 4, "REJECTED", "INSUFFICIENT_CREDIT")
+        _say("Order for 4 again. The available credit is 1, so the order is rejected.")
+        second = self.order(customer, "REJECTED", "INSUFFICIENT_CREDIT")
 
-        _say("An order by nobody is recorded like any other, then rejected.")
-        self.order(UNKNOWN_CUSTOMER, 4, "REJECTED", "UNKNOWN_CUSTOMER")
+        _say("Order for a customer that does not exist. The order is recorded, then rejected.")
+        self.order(UNKNOWN_CUSTOMER, "REJECTED", "UNKNOWN_CUSTOMER")
 
-        _say("She cancels her first order, and Customers gives the credit back.")
-        cancelled = self.post(f"/orders/{first}/cancel")
-        if cancelled["orderState"] != "CANCELLED":
-            raise UnexpectedAnswerError(f"order {first}: expected CANCELLED")
+        _say("Cancel the first order. Customers releases the credit.")
+        if self.post(f"/orders/{first}/cancel")["orderState"] != "CANCELLED":
+            raise EmbeddedError(f"order {first}: expected CANCELLED")
         self.get_until(
             f"/customers/{customer}",
             "an available credit of 5",
             lambda answer: bool(answer["availableCredit"]["amount"] == 5),
         )
 
-        _say("So she can order for 4 once more.")
-        third = self.order(customer, 4, "APPROVED")
+        _say("Order for 4 with the released credit.")
+        third = self.order(customer, "APPROVED")
 
-        _say("Order history has heard of it all.")
-        states = {first: "CANCELLED", second: "REJECTED", third: "APPROVED"}
+        _say("Order history shows the customer with all their orders.")
+        states = {str(first): "CANCELLED", str(second): "REJECTED", str(third): "APPROVED"}
         self.get_until(
             f"/customers/{customer}/orderhistory",
             f"the orders {states}",
-            lambda answer: _states(answer) == states,
+            lambda answer: (
+                {key: order["state"] for key, order in answer["orders"].items()} == states
+            ),
         )
 
 
 @click.command(help="Walk through the saga by HTTP.")
-@click.option("--base-url", envvar="BASE_URL", help="Of the API; without it, of what runs here.")
-@click.option("--port", envvar="PORT", default=4566, show_default=True, help="Where it runs here.")
-def main(base_url: str | None, port: int) -> None:
-    """Exits 1, saying why, when the system did not do what it should."""
-    url = base_url or _local_base_url(port)
-    console.print(f"Base URL {url}")
+@target_option
+@click.option("--base-url", envvar="BASE_URL", help="Base URL of another deployment (BASE_URL).")
+def main(where: Target, base_url: str | None) -> None:
+    """Exit with 1, and the reason, if the system does not do what the saga says."""
     try:
+        url = base_url or where.base_url()
+        console.print(f"Base URL {url}")
         with httpx.Client(base_url=url, timeout=30, trust_env=bool(base_url)) as client:
             Walkthrough(client).walk()
-    except (UnexpectedAnswerError, httpx.TransportError) as error:
+    except (EmbeddedError, httpx.TransportError) as error:
         console.print(f"\n{error or repr(error)}", style="red", markup=False)
         sys.exit(1)
-    console.print("\nEverything went as it should.", style="bold green")
-
-
-def _local_base_url(port: int) -> str:
-    stack = EmbeddedStack.find(directory_of(port))
-    if stack is None or not stack.is_running():
-        raise click.ClickException(f"Not running on port {port}: `make up` starts it.")
-    return stack.base_url
-
-
-def _states(history: Body) -> dict[int, str]:
-    return {int(order_id): order["state"] for order_id, order in history["orders"].items()}
+    console.print("\nEvery answer was as expected.", style="bold green")
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What is needed of Docker, and what to do where it is not there."""
+"""Docker: check that it works, and find the addresses and containers that `sam local` uses."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Collection
 from ipaddress import ip_network
-from pathlib import Path
 
+from infra.local.build import PROJECT
 from infra.local.processes import EmbeddedError
 
 
 def require_docker() -> None:
-    """The Docker engine answers. Raises: EmbeddedError, which says what to do."""
+    """Raise EmbeddedError, with the remedy, unless the Docker engine answers."""
     if shutil.which("docker") is None:
         raise EmbeddedError(
             "Docker is not installed: https://docs.docker.com/get-docker/. "
@@ -24,19 +24,18 @@ def require_docker() -> None:
 
 
 def require_compose() -> None:
-    """`docker compose` works. Raises: EmbeddedError, which says what to do."""
+    """Raise EmbeddedError, with the remedy, unless `docker compose` works."""
     require_docker()
     if not _succeeds("docker", "compose", "version"):
         raise EmbeddedError("`docker compose` is missing: https://docs.docker.com/compose/install/")
 
 
 def bridge_gateway() -> str | None:
-    """The address that this machine has for containers on Docker's default network; None if it has none."""
-    command = ["docker", "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"]
-    inspected = subprocess.run(command, capture_output=True, text=True, check=False)
-    if inspected.returncode != 0:
-        return None
-    for network in json.loads(inspected.stdout) or []:
+    """Return this machine's address on Docker's default network, or None if it has none."""
+    networks = json.loads(
+        _output("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}") or "null"
+    )
+    for network in networks or []:
         subnet = ip_network(network["Subnet"])
         if subnet.version == 4:
             # Older engines name the gateway only if it is not the subnet's first address.
@@ -44,21 +43,26 @@ def bridge_gateway() -> str | None:
     return None
 
 
-def function_containers(artifacts: Path) -> set[str]:
-    """The ids of the containers in which SAM CLI runs what is built in that directory."""
-    command = [
-        *("docker", "ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Mounts}}"),
-        *("--filter", "label=sam.cli.container.type=lambda"),
-    ]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+def function_containers() -> set[str]:
+    """Return the ids of SAM CLI's containers of this checkout: those that mount a directory of it."""
+    label = "label=sam.cli.container.type=lambda"
+    listed = _output(
+        "ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Mounts}}", "--filter", label
+    )
     containers = [line.partition(" ") for line in listed.splitlines()]
-    return {identifier for identifier, _, mounts in containers if f"{artifacts}/" in mounts}
+    return {identifier for identifier, _, mounts in containers if f"{PROJECT}/" in mounts}
 
 
 def remove_containers(identifiers: Collection[str]) -> None:
-    """None of the containers is left, running or not."""
+    """Remove the containers, running or not."""
     if identifiers:
-        subprocess.run(["docker", "rm", "--force", *identifiers], capture_output=True, check=False)
+        _output("rm", "--force", *identifiers)
+
+
+def _output(*arguments: str) -> str:
+    return subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, check=False
+    ).stdout
 
 
 def _succeeds(*command: str) -> bool:

@@ -1,4 +1,4 @@
-"""The emulators: MiniStack for AWS, and something that speaks MongoDB's protocol for the order history."""
+"""The emulators: MiniStack for AWS, and a server that speaks MongoDB's protocol for the order history."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 from pymongo import MongoClient
+from pymongo.errors import ConfigurationError, PyMongoError
 
 from infra.local.processes import (
     LOCALHOST,
@@ -22,94 +23,118 @@ from infra.local.processes import (
 )
 
 READY_TIMEOUT_SECONDS = 30.0
+MONGODB_TIMEOUT_MILLISECONDS = 3_000
 DATABASE = "order_history"
+GUARDED_MINISTACK = Path(__file__).with_name("guarded_ministack.py")
 
-# All that an emulator sees of this process's environment. MiniStack hands its own on to the functions, which on AWS
-# see nothing of it either: no credentials, no PYTHONPATH.
+# The variables that an emulator inherits. MiniStack passes its environment on to the functions, and Lambda's has
+# neither credentials of the user nor PYTHONPATH.
 INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
 class Directories:
-    """What one instance has on disk."""
+    """The files of one instance."""
 
     root: Path
 
     @property
     def data(self) -> Path:
-        """What the emulators keep; gone when they have stopped."""
+        """The emulators' data, deleted when they stop."""
         return self.root / "data"
 
     @property
     def logs(self) -> Path:
-        """What the emulators and the tools printed; gone when the next instance starts."""
+        """The output of emulators and tools, deleted when the next instance starts."""
         return self.root / "logs"
 
     @property
     def record(self) -> Path:
-        """What there is to know of the instance."""
+        """The description of the instance."""
         return self.root / "instance.json"
 
     @property
     def lock(self) -> Path:
-        """Held while the instance starts, changes or stops. Beside the root, which comes and goes."""
+        """The file to lock while the instance starts, changes or stops. It is outside `root`, which is deleted."""
         return self.root.with_name(f"{self.root.name}.lock")
 
 
 def start_ministack(port: int, directories: Directories) -> Process:
-    """MiniStack is starting on the port, empty: its state is not kept, so none is taken over."""
+    """Start MiniStack on the port, without data."""
     settings = {
         "BIND_HOST": LOCALHOST,
-        # Functions may do what their roles say and no more, as on AWS. We ourselves are root, by the key `test`.
+        # Enforce the roles of the functions, as AWS does. The key `test` is root.
         "AUTH": "true",
         "GATEWAY_PORT": str(port),
         "STATE_DIR": str(directories.data / "state"),
         "S3_DATA_DIR": str(directories.data / "s3"),
-        # It would open port 8883, for which two instances would fight.
+        # IoT would listen on port 8883 in every instance.
         "IOT_MTLS_ENABLED": "0",
     }
-    return _spawn("MiniStack", port, [_emulator("ministack")], directories, settings)
+    command = [_emulators_python(), str(GUARDED_MINISTACK)]
+    return _spawn("MiniStack", port, command, directories, settings)
 
 
 def start_mongodb(port: int, directories: Directories) -> Process:
-    """A MongoDB server is starting on the port, empty: `mongod` if it is installed, else nx-27017."""
+    """Start a MongoDB server on the port, without data: `mongod` if it is installed, else nx-27017."""
     data = directories.data / "mongodb"
     data.mkdir(parents=True, exist_ok=True)
     mongod = shutil.which("mongod")
     if mongod:
         command = [mongod, "--dbpath", str(data), "--port", str(port), "--bind_ip", LOCALHOST]
         return _spawn("mongod", port, command, directories)
-    # A data directory, not a single file: with a file, all databases share their collections.
+    # A data directory instead of a file: in a file, all databases share their collections.
     files = ["--log-file", os.devnull, "--pid-file", str(directories.data / "nx-27017.pid")]
-    command = [_emulator("nx-27017"), "--data-dir", str(data), "--port", str(port), *files]
+    module = [_emulators_python(), "-m", "nx_27017.nx_27017"]
+    command = [*module, "--data-dir", str(data), "--port", str(port), *files]
     return _spawn("nx-27017", port, command, directories)
 
 
 def mongodb_uri(port: int) -> str:
-    """The URI of the server that `start_mongodb` starts."""
+    """Return the URI of the server that `start_mongodb` starts."""
     return f"mongodb://{LOCALHOST}:{port}/{DATABASE}"
 
 
 def with_database(uri: str) -> str:
-    """The URI, naming the order history's database unless it names one itself."""
+    """Return the URI with the order history's database unless it names a database."""
     parts = urlsplit(uri)
     return uri if parts.path.strip("/") else urlunsplit(parts._replace(path=f"/{DATABASE}"))
 
 
 def without_password(uri: str) -> str:
-    """The URI as it may be printed."""
+    """Return the URI without user and password."""
     parts = urlsplit(uri)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def require_mongodb(uri: str) -> None:
+    """Raise EmbeddedError, without the password, unless a MongoDB server answers at the URI."""
+    try:
+        with MongoClient[dict[str, object]](
+            uri, serverSelectionTimeoutMS=MONGODB_TIMEOUT_MILLISECONDS
+        ) as client:
+            client.admin.command("ping")
+    except (ConfigurationError, ValueError) as error:
+        # The error's text may quote the URI.
+        raise EmbeddedError(
+            f"MONGODB_URI is not a valid URI ({type(error).__name__}). "
+            "Example: mongodb://user:password@host:27017/order_history"
+        ) from error
+    except PyMongoError as error:
+        raise EmbeddedError(
+            f"MONGODB_URI: no MongoDB server accepts connections at {without_password(uri)} "
+            f"({type(error).__name__})."
+        ) from error
+
+
 def drop_database(uri: str) -> None:
-    """The database that the URI names is gone."""
+    """Delete the database that the URI names."""
     with MongoClient[dict[str, object]](uri, serverSelectionTimeoutMS=5_000) as client:
         client.drop_database(client.get_default_database().name)
 
 
 def wait_until_ready(process: Process) -> None:
-    """The emulator answers on its port. Raises EmbeddedError, with the end of its log, if it does not."""
+    """Wait until the emulator answers on its port. Raises: EmbeddedError with the end of its log."""
     answers = _ministack_answers if process.name == "MiniStack" else accepts_connections
     wait_until(lambda: answers(process.port) or not process.is_running(), READY_TIMEOUT_SECONDS)
     if not (process.is_running() and answers(process.port)):
@@ -126,11 +151,11 @@ def _ministack_answers(port: int) -> bool:
         return False
 
 
-def _emulator(name: str) -> str:
-    # The Makefile names the environment; without it, it is the one beside ours.
+def _emulators_python() -> str:
+    # The Makefile names the environment. Without it, it is the one beside this interpreter's.
     ours = Path(sys.prefix)
     default = ours.with_name(ours.name.replace(".venv", ".venv-emulators", 1))
-    executable = Path(os.environ.get("EMULATORS_VENV", default)).resolve() / "bin" / name
+    executable = Path(os.environ.get("EMULATORS_VENV", default)).absolute() / "bin/python"
     if not executable.exists():
         raise EmbeddedError(f"{executable} is not installed: run `make install`.")
     return str(executable)
@@ -147,7 +172,7 @@ def _spawn(
     for directory in (home, temporary, directories.logs):
         directory.mkdir(parents=True, exist_ok=True)
     inherited = {key: os.environ[key] for key in INHERITED_VARIABLES if key in os.environ}
-    # Each worker of a function unpacks code and layers in TMPDIR, and leaves them behind.
+    # Workers unpack code and layers in TMPDIR and do not delete them.
     environment = {**inherited, "HOME": str(home), "TMPDIR": str(temporary), **settings}
     log = directories.logs / f"{name.lower()}.log"
     return spawn(name, command, log=log, environment=environment, directory=home, port=port)

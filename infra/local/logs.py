@@ -1,22 +1,18 @@
-"""What the functions have logged, one short line for each of their JSON lines."""
+"""Read the functions' logs and print each JSON line as one short line."""
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from infra.local.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
+from infra.local.deployed_stack import DeployedStack
 from infra.terminal import clean_lines
 
-if TYPE_CHECKING:
-    from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
-
-LOG_GROUP_PREFIX = f"/aws/lambda/{STACK_NAME}-"
-# How far back, in milliseconds, a look overlaps the one before.
+# How far a query overlaps the previous one.
 OVERLAP_MILLISECONDS = 5_000
-# Printed by Lambda around each invocation; and metrics (layers/common/metrics.py), which are for CloudWatch to read.
+# The platform's lines around each invocation, and metrics (layers/common/telemetry), which CloudWatch reads.
 PLATFORM_LINES = ("INIT_START ", "START ", "END ", "REPORT ", '{"_aws"')
-# What Powertools adds to each line, and a reader at a terminal can do without.
-COMMON_KEYS = frozenset(
+# Keys that are shortened (events), or that every line has.
+OMITTED_KEYS = frozenset(
     {
         "level",
         "location",
@@ -29,61 +25,80 @@ COMMON_KEYS = frozenset(
         "function_arn",
         "function_request_id",
         "xray_trace_id",
-        "events",  # of a relay: the ids of each
+        "events",
     }
 )
 
 
 class FunctionLogs:
-    """Reads the log groups of the functions, each line once."""
+    """Reads the log groups of the stack's functions. Each line is returned once."""
 
-    def __init__(self, endpoint_url: str) -> None:
-        self._client = aws_session().client("logs", endpoint_url=endpoint_url, config=CLIENT_CONFIG)
-        self._since = 0
+    def __init__(self, stack: DeployedStack, since_milliseconds: int) -> None:
+        self._client = stack.client("logs")
+        self._prefix = f"/aws/lambda/{stack.name}-"
+        self._first = self._since = since_milliseconds
         self._seen: set[tuple[str, str, str]] = set()
 
     def read(self) -> list[str]:
-        """The lines logged since the last call, oldest first."""
-        new: list[tuple[int, str]] = []
-        for group in self._groups():
-            events = self._client.filter_log_events(
-                logGroupName=group, startTime=max(0, self._since - OVERLAP_MILLISECONDS)
-            )["events"]
-            unseen = [event for event in events if _key(group, event) not in self._seen]
-            self._seen.update(_key(group, event) for event in unseen)
-            function = group.removeprefix(LOG_GROUP_PREFIX)
-            new.extend(
-                (event["timestamp"], line) for event in unseen if (line := _line(function, event))
-            )
+        """Return the lines since the last call, oldest first."""
+        start, new = max(self._first, self._since - OVERLAP_MILLISECONDS), []
+        groups = self._client.describe_log_groups(logGroupNamePrefix=self._prefix)["logGroups"]
+        for name in (group["logGroupName"] for group in groups):
+            page = self._client.filter_log_events(logGroupName=name, startTime=start)
+            for event in page["events"]:
+                # MiniStack's events have no id. It writes one complete stream per invocation.
+                key = name, event["logStreamName"], event.get("eventId", event["message"])
+                line = _line(name.removeprefix(self._prefix), event)
+                if key not in self._seen and line:
+                    new.append((event["timestamp"], line))
+                self._seen.add(key)
         new.sort(key=lambda entry: entry[0])
         if new:
             self._since = new[-1][0]
         return [line for _, line in new]
 
-    def _groups(self) -> list[str]:
-        groups = self._client.describe_log_groups(logGroupNamePrefix=LOG_GROUP_PREFIX)["logGroups"]
-        return [group["logGroupName"] for group in groups]
 
-
-def _key(group: str, event: "FilteredLogEventTypeDef") -> tuple[str, str, str]:
-    # MiniStack's events have no id, and need none: it writes a stream for each invocation, at its end and whole.
-    return group, event["logStreamName"], event.get("eventId", "")
-
-
-def _line(function: str, event: "FilteredLogEventTypeDef") -> str | None:
+def _line(function: str, event: dict[str, Any]) -> str | None:
     message = event["message"].rstrip()
     if not message or message.startswith(PLATFORM_LINES):
         return None
     time = datetime.fromtimestamp(event["timestamp"] / 1000).astimezone().strftime("%H:%M:%S")
-    return f"{time} {function:<25}{clean_lines(_short(message))}"
+    text = _short(message)
+    return f"{time} {function:<25}{clean_lines(text)}" if text else None
 
 
-def _short(message: str) -> str:
+def _short(message: str) -> str | None:
     try:
         entry: Any = json.loads(message)
     except ValueError:
         return message
     if not isinstance(entry, dict) or "message" not in entry:
         return message
-    details = [f"{key}={value}" for key, value in entry.items() if key not in COMMON_KEYS]
-    return " ".join([f"{entry.get('level', '')!s:<8}{entry['message']}", *details])
+    if "/assets/" in f"{entry.get('path')}{entry.get('route')}" and entry.get("level") == "INFO":
+        return None  # a page of the console loads about ten of them
+    omitted = OMITTED_KEYS | _metric_names(entry)
+    details = [
+        f"{key}={value}" for key, value in entry.items() if key not in omitted and value != 0
+    ]
+    return " ".join([f"{entry.get('level', '')!s:<8}{entry['message']}", *_events(entry), *details])
+
+
+def _metric_names(entry: dict[str, Any]) -> set[str]:
+    """Return the keys of the line's metrics (EMF), which are for CloudWatch."""
+    try:
+        directives = entry["_aws"]["CloudWatchMetrics"]
+        return {"_aws", *(metric["Name"] for d in directives for metric in d["Metrics"])}
+    except (KeyError, TypeError):
+        return set()
+
+
+def _events(entry: dict[str, Any]) -> list[str]:
+    """Return `OrderCreated(1)->CustomerCreditReserved` for each event of the line, with the order's id."""
+    events = entry.get("events")
+    described = []
+    for event in events if isinstance(events, list) else []:
+        if isinstance(event, dict):
+            answer = f"->{event['published']}" if event.get("published") else ""
+            subject = event.get("order_id", event.get("customer_id", ""))
+            described.append(f"{event.get('event_type')}({subject}){answer}")
+    return described

@@ -1,32 +1,43 @@
-"""One running instance of the whole system. It is recorded on disk, so that any command can find it by its port."""
+"""A running instance of the local stack. A record on disk lets any command find it by its port."""
 
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-from infra.local import emulators
-from infra.local.build import PROJECT, locked
-from infra.local.deployed_stack import wait_until_answering
-from infra.local.deployment import Deployment
-from infra.local.emulators import Directories
-from infra.local.processes import Process, free_port, require_free, stop, uninterrupted
+import httpx
 
-# Called with what is being done, and left when that is done. Tests want to see nothing of it.
+from infra.local import emulators
+from infra.local.build import HOST, PROJECT, Build, locked
+from infra.local.deployment import RUNTIME, Deployment
+from infra.local.emulators import Directories
+from infra.local.processes import (
+    LOCALHOST,
+    EmbeddedError,
+    Process,
+    free_port,
+    require_free,
+    stop,
+    uninterrupted,
+)
+
+INSTANCES = PROJECT / ".embedded"
+
+# Context manager around each step of a start. The command line prints the title and the duration.
 Step = Callable[[str], AbstractContextManager[None]]
 
 
 def silent(_title: str) -> AbstractContextManager[None]:
-    """Nothing is shown."""
+    """Print nothing."""
     return nullcontext()
 
 
 class AlreadyRunningError(Exception):
-    """There is an instance on this port."""
+    """An instance runs on this port."""
 
     def __init__(self, stack: "EmbeddedStack") -> None:
         super().__init__(f"Already running at {stack.base_url}")
@@ -35,7 +46,7 @@ class AlreadyRunningError(Exception):
 
 @dataclass
 class EmbeddedStack:
-    """The emulators, and the stack deployed to them. `base_url` is empty until the API answers."""
+    """The emulators and the stack deployed to them. `base_url` is empty until the functions answer."""
 
     deployment: Deployment
     directories: Directories
@@ -55,10 +66,9 @@ class EmbeddedStack:
         parameters: Mapping[str, str] = MappingProxyType({}),
         step: Step = silent,
     ) -> Iterator[Self]:
-        """The system runs inside the block, empty at first, and nothing of it after. Port 0 is any free port.
+        """Run the system during the block, without data at first. Port 0 chooses a free port.
 
-        `project` is the directory of template.yaml: another system may be put on the same emulators.
-        `parameters` of the template override what it would be given.
+        `project` is the directory of template.yaml. `parameters` of the template override the defaults.
 
         with EmbeddedStack.start(directory=tmp_path) as stack:
             httpx.get(f"{stack.base_url}/customers/count")
@@ -90,10 +100,14 @@ class EmbeddedStack:
         parameters: Mapping[str, str] = MappingProxyType({}),
         step: Step = silent,
     ) -> Self:
-        """The system runs, empty, until it is stopped. With `mongodb_uri` no MongoDB server is started.
+        """Start the system, without data. With `mongodb_uri` no MongoDB server is started.
 
-        Raises: AlreadyRunningError; EmbeddedError if it cannot run, and then nothing of it does.
+        Raises: AlreadyRunningError; EmbeddedError if it cannot start, after stopping what was started.
         """
+        if mongodb_uri:
+            emulators.require_mongodb(mongodb_uri)
+        elif mongodb_port == port:
+            raise EmbeddedError(f"PORT and MONGODB_PORT are both {port}: choose two ports.")
         directories = Directories((directory or directory_of(port)).resolve())
         with locked(directories.lock):
             previous = cls.find(directories.root)
@@ -104,10 +118,12 @@ class EmbeddedStack:
             require_free(port, "PORT")
             if not mongodb_uri:
                 require_free(mongodb_port, "MONGODB_PORT")
-            shutil.rmtree(directories.root, ignore_errors=True)
+            if directories.root.exists():
+                shutil.rmtree(directories.root)
             directories.root.mkdir(parents=True, mode=0o700)
             uri = emulators.with_database(mongodb_uri or emulators.mongodb_uri(mongodb_port))
-            deployment = Deployment(port, uri, directories.logs, log_level, project, parameters)
+            build = Build(RUNTIME, HOST, project)
+            deployment = Deployment(_endpoint_url(port), uri, log_level, parameters, build)
             stack = cls(deployment, directories)
             try:
                 stack._spawn(lambda: emulators.start_ministack(port, directories))
@@ -121,57 +137,66 @@ class EmbeddedStack:
 
     @classmethod
     def find(cls, directory: Path) -> Self | None:
-        """The instance recorded in the directory, running or not; None if it was stopped, or never started."""
+        """Return the instance recorded in the directory, running or not, or None if there is no record."""
         directories = Directories(directory.resolve())
         try:
             record = json.loads(directories.record.read_text())
         except FileNotFoundError:
             return None
-        deployment = Deployment(
-            record["port"],
-            record["mongodb_uri"],
-            directories.logs,
-            record["log_level"],
-            parameters=record["parameters"],
-        )
-        processes = [Process(**process) for process in record["processes"]]
-        return cls(deployment, directories, processes, record["base_url"])
+        build = Build(RUNTIME, HOST, Path(record.pop("project")))
+        processes = [Process(**process) for process in record.pop("processes")]
+        base_url = record.pop("base_url")
+        return cls(Deployment(**record, build=build), directories, processes, base_url)
+
+    @staticmethod
+    def ports() -> list[int]:
+        """Return the ports of the recorded instances."""
+        return sorted(int(record.parent.name) for record in INSTANCES.glob("*/instance.json"))
 
     @property
     def aws_endpoint_url(self) -> str:
-        """Where the emulator of AWS listens."""
+        """The URL of the emulator of AWS."""
         return self.deployment.endpoint_url
 
     @property
     def mongodb_uri(self) -> str:
-        """The database of the order history view."""
+        """The URI of the order history's database."""
         return self.deployment.mongodb_uri
 
     def is_running(self) -> bool:
-        """Whether it was started completely and none of its processes has ended."""
+        """Return whether it started completely and all its processes run."""
         return bool(self.base_url) and not self.ended()
 
     def ended(self) -> list[Process]:
-        """The processes that should run and do not."""
+        """Return the processes that have ended."""
         return [process for process in self.processes if not process.is_running()]
 
     def redeploy(self, step: Step = silent) -> None:
-        """The source as it is now is what runs. Data stays. Raises EmbeddedError if it does not deploy."""
+        """Build and deploy the current source. Data stays."""
         with locked(self.directories.lock):
             self._deploy(step)
 
+    def reset(self, step: Step = silent) -> None:
+        """Delete all data and deploy again. The processes keep running, also a `make run` that follows them."""
+        with locked(self.directories.lock):
+            with step("Deleting all data"):
+                reset = f"{self.aws_endpoint_url}/_ministack/reset"
+                httpx.post(reset, trust_env=False, timeout=60).raise_for_status()
+                emulators.drop_database(self.mongodb_uri)
+            self._deploy(step)
+
     def stop(self) -> bool:
-        """Nothing of it runs, and its data is gone; its logs stay. False if another command had done that."""
+        """Stop it and delete its data, except logs. Return False if another command had stopped it."""
         with locked(self.directories.lock):
             recorded = self.find(self.directories.root)
-            # A later instance may have taken its place: that one is not ours to stop.
+            # A later instance on this port is not stopped.
             if recorded is None or recorded.processes != self.processes:
                 return False
             self._stop()
             return True
 
     def has_foreign_mongodb(self) -> bool:
-        """Whether the view is in a server that was there before, and outlives this."""
+        """Return whether the view is in a server that this instance did not start."""
         return len(self.processes) == 1
 
     def _spawn(self, start: Callable[[], Process]) -> None:
@@ -180,26 +205,26 @@ class EmbeddedStack:
             self._record()
 
     def _deploy(self, step: Step) -> None:
-        with self.deployment.exclusive():
+        with self.deployment.build.exclusive():
             with step("Building the functions"):
-                self.deployment.build()
+                self.deployment.build.run(self.directories.logs)
             with step(f"Waiting for {' and '.join(process.name for process in self.processes)}"):
                 for process in self.processes:
                     emulators.wait_until_ready(process)
             with step("Deploying the stack"):
-                base_url = self.deployment.deploy()
-        with step("Waiting for the API to answer"):
-            wait_until_answering(base_url, self.deployment.auth)
-        self.deployment.warm_up()
-        self.base_url = base_url
+                self.deployment.deploy()
+        with step("Starting the functions"):
+            self.deployment.stack.warm_up(self.deployment.auth)
+        self.base_url = self.deployment.stack.base_url() or ""
         self._record()
 
     def _record(self) -> None:
         record = {
-            "port": self.deployment.port,
+            "endpoint_url": self.deployment.endpoint_url,
             "mongodb_uri": self.deployment.mongodb_uri,
             "log_level": self.deployment.log_level,
             "parameters": dict(self.deployment.parameters),
+            "project": str(self.deployment.build.project),
             "processes": [asdict(process) for process in self.processes],
             "base_url": self.base_url,
         }
@@ -211,9 +236,14 @@ class EmbeddedStack:
         with uninterrupted():
             stop(self.processes)
             shutil.rmtree(self.directories.data, ignore_errors=True)
-            self.directories.record.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                self.directories.record.unlink()
 
 
 def directory_of(port: int) -> Path:
-    """Where the instance on the port keeps its files."""
-    return PROJECT / ".embedded" / str(port)
+    """Return the directory of the instance on the port."""
+    return INSTANCES / str(port)
+
+
+def _endpoint_url(port: int) -> str:
+    return f"http://{LOCALHOST}:{port}"

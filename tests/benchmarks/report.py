@@ -120,8 +120,8 @@ def machine() -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, the emulators and the packages that matter most."""
-    emulators = (PROJECT / "infra/local/requirements.in").read_text()
-    pinned = re.findall(r"^([\w-]+)==([\w.]+)$", emulators, re.MULTILINE)
+    emulators = (PROJECT / "pyproject.toml").read_text()
+    pinned = re.findall(r'"(ministack|nx-27017)==([\w.]+)"', emulators)
     installed = {package: version(package) for package in PACKAGES}
     return {"Python": platform.python_version(), **dict(pinned), **installed}
 

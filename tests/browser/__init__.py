@@ -1,1 +1,1 @@
-"""What people see and do, in a real browser, on a stack of its own."""
+"""Tests of the console and the API's documentation in a real browser."""

@@ -1,4 +1,4 @@
-"""A page of the system's Chromium that notes what must not happen, and the stack that it shows."""
+"""A page in the system's Chromium that records errors and requests, and the stack that serves it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,11 +20,10 @@ ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-ARTIFACTS = Path(__file__).parent / "artifacts"
 DEADLINE_MILLISECONDS = 90_000
 DESKTOP, PHONE = (1440, 900), (375, 812)
 
-# The view answers 404 until it has heard of what is new. The page asks again; browsers log each such answer.
+# The view answers 404 until it has handled the first event. The page retries; browsers log each 404.
 VIEW_IS_BEHIND = re.compile(
     r"status of 404 .*/(customers/\d+/orderhistory|orderhistory/orders/\d+)\b"
 )
@@ -34,7 +32,7 @@ expect.set_options(timeout=DEADLINE_MILLISECONDS)
 
 
 def chromium() -> str:
-    """The path of the browser. Skips where there is none, and fails in CI, where there has to be one."""
+    """Return the path of the browser. Without one, fail in CI and skip elsewhere."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None and os.environ.get("CI"):
         pytest.fail(HOW_TO_GET_IT)
@@ -45,7 +43,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser(base_url: str) -> Iterator[Browser]:  # noqa: F811
-    """Of a module, not of the session: Playwright's event loop is in the way of those of later tests."""
+    """Start the browser for one module: Playwright's event loop disturbs tests of other modules."""
     path = chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
@@ -55,17 +53,17 @@ def browser(base_url: str) -> Iterator[Browser]:  # noqa: F811
 
 @dataclass
 class Visit:
-    """A page, and what happened in it."""
+    """A page with its requests and errors."""
 
     page: Page
     base_url: str
     requests: list[Request] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     expected_errors: list[str] = field(default_factory=list)
-    """Patterns of errors that the test provokes."""
+    """Regular expressions of the errors that the test causes."""
 
     def open(self, path: str = "/") -> Page:
-        """The page is loaded. A network interface that comes or goes makes Chromium drop what it loads: once more, then."""
+        """Load the page. Retry if Chromium cancelled requests because a network interface changed."""
         for _ in range(3):
             self.page.goto(f"{self.base_url}{path}")
             if not any("ERR_NETWORK_CHANGED" in error for error in self.errors):
@@ -82,13 +80,13 @@ class Visit:
         ]
 
     def hosts(self) -> set[str]:
-        """Where requests went; data: URLs go nowhere."""
+        """Return the hosts of all requests. data: URLs have none."""
         return {urlsplit(request.url).netloc for request in self.requests} - {""}
 
 
 @pytest.fixture
 def visit(browser: Browser, base_url: str) -> Iterator[Visit]:  # noqa: F811
-    """Afterwards nothing is in the browser's console, and no other host was asked for anything."""
+    """Open a page. Afterwards check that the browser logged no error and contacted no other host."""
     width, height = DESKTOP
     context = browser.new_context(
         viewport={"width": width, "height": height}, reduced_motion="reduce"
@@ -107,6 +105,7 @@ def visit(browser: Browser, base_url: str) -> Iterator[Visit]:  # noqa: F811
         ),
     )
     yield visit
+    page.unroute_all(behavior="ignoreErrors")  # a handler may still wait for its answer
     context.close()
     assert visit.unexpected_errors() == []
     assert visit.hosts() <= {urlsplit(base_url).netloc}

@@ -1,12 +1,12 @@
-"""The console of an API that wants to know who asks."""
+"""The console and the documentation of an API that needs bearer tokens."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.actions import create_customer, expect_state, place_order
 from tests.browser.conftest import Visit
-from tests.browser.test_console import create_customer, expect_state, place_order
 from tests.e2e import test_bearer_tokens
 from tests.e2e.test_bearer_tokens import EVERYTHING, base_url, issuer  # noqa: F401, fixtures
 from tests.issuer import Issuer
@@ -14,11 +14,13 @@ from tests.issuer import Issuer
 pytestmark = [pytest.mark.timeout(400), test_bearer_tokens.pytestmark]
 
 
-def test_a_token_is_asked_for_where_the_api_wants_one_and_is_kept_in_the_tab(
+def test_token_is_requested_and_kept_in_the_tab_only(
     visit: Visit,
     issuer: Issuer,  # noqa: F811
 ) -> None:
     visit.expected_errors = ["status of 401"]
+    page = visit.open("/docs")
+    expect(page.locator("#token-notice")).to_contain_text("needs a bearer token")
     page = visit.open()
     token = page.get_by_label("Bearer token")
     expect(token).to_be_visible()
@@ -33,9 +35,19 @@ def test_a_token_is_asked_for_where_the_api_wants_one_and_is_kept_in_the_tab(
     create_customer(page)
     expect_state(place_order(page, "40.00"), "APPROVED")
     assert page.evaluate("localStorage.length") == 0
+    assert page.context.cookies() == []
+
+    page = visit.open("/docs")
+    operation = page.locator(".opblock-get", has=page.get_by_text("/customers", exact=True))
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    with page.expect_response("**/customers?*") as answered:
+        operation.get_by_role("button", name="Execute").click()
+    assert answered.value.status == 200
+    expect(page.locator("#token-notice")).to_be_hidden()
 
 
-def test_a_token_that_does_not_allow_it_is_told_of(visit: Visit, issuer: Issuer) -> None:  # noqa: F811
+def test_missing_scope_is_named(visit: Visit, issuer: Issuer) -> None:  # noqa: F811
     visit.expected_errors = ["status of 40[13]"]
     page = visit.open()
     page.get_by_label("Bearer token").fill(issuer.sign().removeprefix("Bearer "))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from order_history.connection import connect
+from order_history.connection import ViewConnection
 from order_history.view import OrderHistoryView
 from tests.template import ROOT
 
@@ -64,7 +64,7 @@ def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
         query = f"{query}&authSource={parts.path.strip('/') or 'admin'}".strip("&")
     name = f"tests_{uuid.uuid4().hex}"
     view = OrderHistoryView(
-        connect(urlunsplit(parts._replace(path=f"/{name}", query=query)), **options)
+        ViewConnection(urlunsplit(parts._replace(path=f"/{name}", query=query)), **options)
     )
     view.ensure_indexes()
     client = view._database.client
@@ -77,6 +77,6 @@ def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
 
 def unreachable_view() -> OrderHistoryView:
     """A view whose database does not answer, and does not take long over it."""
-    database = connect("mongodb://127.0.0.1:1/nowhere")
-    database.client.close()
-    return OrderHistoryView(database)
+    connection = ViewConnection("mongodb://127.0.0.1:1/nowhere")
+    connection.database.client.close()
+    return OrderHistoryView(connection)

@@ -1,9 +1,12 @@
-"""What is in the tables, as they are and as a test means it."""
+"""The DynamoDB tables of template.yaml: creating, reading and scanning them in a test."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
+
+from moto.dynamodb.models.table import Table
 
 from messaging.envelope import DomainEventEnvelope, EventDecoder
 from tests.samples import published_classes, schema_of
@@ -12,32 +15,32 @@ from tests.template import resources
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TABLES = tuple(
-    f"{service}{kind}"
-    for service in ("Customers", "Orders")
-    for kind in ("", "Outbox", "Idempotency")
+TABLES = (
+    *("Customers", "CustomersOutbox", "CustomersIdempotency"),
+    *("Orders", "OrdersOutbox", "OrdersIdempotency"),
 )
 _DECODER = EventDecoder(published_classes())
+_SORTED_SCAN = Table.scan
 
 
 def create_tables(client: DynamoDBClient) -> None:
-    """The tables of template.yaml are there and empty, called by their logical ids."""
+    """Create the tables of template.yaml, named by their logical ids."""
     for name, properties in resources("AWS::DynamoDB::Table").items():
-        as_they_are = {"AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode"}
-        wanted: dict[str, Any] = {k: v for k, v in properties.items() if k in as_they_are}
+        unchanged = {"AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode"}
+        wanted: dict[str, Any] = {k: v for k, v in properties.items() if k in unchanged}
         if stream := properties.get("StreamSpecification"):
             wanted["StreamSpecification"] = {"StreamEnabled": True, **stream}
         client.create_table(TableName=name, **wanted)
 
 
 def items(client: DynamoDBClient, table: str) -> list[dict[str, Any]]:
-    """All items of the table, in DynamoDB's JSON."""
+    """Return all items of the table, in DynamoDB's JSON."""
     pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     return [dict(item) for page in pages for item in page["Items"]]
 
 
 def snapshot(client: DynamoDBClient) -> dict[str, list[str]]:
-    """Every item of every table, so that two snapshots are equal if, and only if, nothing has changed."""
+    """Return every item of every table. Two snapshots are equal if and only if nothing has changed."""
     return {
         table: sorted(json.dumps(item, sort_keys=True) for item in items(client, table))
         for table in TABLES
@@ -45,7 +48,7 @@ def snapshot(client: DynamoDBClient) -> dict[str, list[str]]:
 
 
 def published(client: DynamoDBClient, outbox: str) -> list[DomainEventEnvelope]:
-    """The events in the outbox, each as its schema says."""
+    """Return the events in the outbox by aggregate and version. Each is checked against its schema."""
     envelopes = []
     for item in items(client, outbox):
         detail = json.loads(item["detail"]["S"])
@@ -55,4 +58,29 @@ def published(client: DynamoDBClient, outbox: str) -> list[DomainEventEnvelope]:
         assert item["aggregateId"]["S"] == envelope.metadata.aggregate_id
         assert item["eventId"]["S"] == envelope.metadata.event_id
         envelopes.append(envelope)
-    return envelopes
+    return sorted(envelopes, key=lambda e: (e.event.aggregate_id, e.metadata.aggregate_version))
+
+
+def shuffled_scan(
+    table: Any, filters: Any, limit: int, start: Any, *args: Any, short_pages: bool, **kwargs: Any
+) -> tuple[list[Any], int, Any]:
+    """Scan in the order of a hash, as DynamoDB does; moto sorts by key.
+
+    With `short_pages`, pages may be shorter than their limit, and an empty page may follow the last item.
+    """
+    found, scanned, _ = _SORTED_SCAN(table, filters, 10**9, None, *args, **kwargs)  # type: ignore[arg-type]
+    index = args[1] if len(args) > 1 else None
+    keyed = {_hash(key := table._get_last_evaluated_key(i, index)): (i, key) for i in found}
+    left = sorted(place for place in keyed if start is None or place > _hash(start))
+    size = limit or len(left)
+    if short_pages:
+        size = max(1, size - len(left) % 3)
+    page = left[:size]
+    is_last = len(page) == len(left) and not (short_pages and len(page) == size)
+    last_key = keyed[page[-1]][1] if page and not is_last else None
+    return [keyed[place][0] for place in page], scanned, last_key
+
+
+def _hash(key: Any) -> str:
+    values = sorted((n, v if isinstance(v, dict) else v.to_json()) for n, v in key.items())
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

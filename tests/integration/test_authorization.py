@@ -261,7 +261,7 @@ class TestApis:
     ) -> None:
         for handler in (customers_api, orders_api, order_history_api):
             monkeypatch.setattr(handler.api, "verifier", verifier)
-        monkeypatch.setattr(order_history_api, "view", OrderHistoryQueries(view._database))
+        monkeypatch.setattr(order_history_api, "view", OrderHistoryQueries(view.connection))
         jane, created = Customer.create(JANE, "Jane Doe", Money(500))
         order, ordered = Order.create(ORDER, JANE, Money(100))
         events = [DomainEventEnvelope.wrap(e, 1, Cause("request")) for e in (created, ordered)]

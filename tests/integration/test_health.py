@@ -13,7 +13,7 @@ import pytest
 
 from functions.health import handler
 from functions.health.handler import Health
-from order_history.connection import InvalidMongoDbUriError, connect
+from order_history.connection import InvalidMongoDbUriError, ViewConnection
 from order_history.view import OrderHistoryView
 from rest_api.resolver import RestApi
 from tests.integration.api import Answer, send
@@ -64,7 +64,7 @@ def test_missing_table_is_reported_for_its_service_only(
 def test_unreachable_database_is_reported_in_time_and_without_its_address(
     monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
-    nowhere = OrderHistoryView(connect("mongodb://somebody:hunter2@127.0.0.1:1/nowhere"))
+    nowhere = OrderHistoryView(ViewConnection("mongodb://somebody:hunter2@127.0.0.1:1/nowhere"))
     monkeypatch.setattr(handler, "view", lambda: nowhere)
     started = time.monotonic()
 
@@ -83,7 +83,7 @@ def test_invalid_uri_is_logged_without_its_password(
     monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
     def misconfigured() -> OrderHistoryView:
-        return OrderHistoryView(connect("mongodb://somebody:hun/ter2@host/order_history"))
+        return OrderHistoryView(ViewConnection("mongodb://somebody:hun/ter2@host/order_history"))
 
     monkeypatch.setattr(handler, "view", misconfigured)
 

@@ -36,7 +36,7 @@ STRANGER = 9
 @pytest.fixture(autouse=True)
 def view_of_the_functions(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> None:
     """The functions' view is in the database of this test."""
-    monkeypatch.setattr(handler, "view", OrderHistoryQueries(view._database))
+    monkeypatch.setattr(handler, "view", OrderHistoryQueries(view.connection))
     monkeypatch.setattr(projection.subscriber, "_handler", view)
 
 
@@ -277,7 +277,7 @@ def test_token_of_another_order_returns_400() -> None:
 def test_unreachable_database_returns_500(
     monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
-    unreachable = OrderHistoryQueries(unreachable_view()._database)
+    unreachable = OrderHistoryQueries(unreachable_view().connection)
     monkeypatch.setattr(handler, "view", unreachable)
 
     failed = send(handler, COUNT)

@@ -1,56 +1,35 @@
-"""The one transaction that writes aggregate and event: what it means when DynamoDB does not take it, on moto."""
+"""DynamoDB's answers to reads and conditional writes, and the meaning of a cancelled transaction, on moto."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tenacity
-from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ReadTimeoutError
-from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError
 
-from customers import service as customers_service
+from customers.customer import Customer
 from customers.repository import CustomerRepository
 from messaging.domain_event import Cause
-from messaging.retry import EventAlreadyPublishedError, WriteConflictError, retry_on_conflict
-from orders import service as orders_service
+from messaging.dynamodb import ConditionFailedError, Database
+from messaging.envelope import DomainEventEnvelope
+from messaging.outbox import EventAlreadyPublishedError
+from messaging.retry import WriteConflictError, retry_on_conflict
+from orders import service
+from orders.order import Order
 from orders.repository import OrderRepository
 from shared.money import Money
+from tests.integration.conftest import AwsCalls
 from tests.integration.tables import items, published, snapshot
 from tests.samples import an_event_id
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Refuse = Callable[..., list[str]]
-ORDER_CREATED = Cause("a request", an_event_id("order created"))
-
-
-@pytest.fixture
-def refuse(monkeypatch: pytest.MonkeyPatch) -> Refuse:
-    """Makes AWS answer an operation with an error, `times` times; gives the list of the operations called."""
-    call = BaseClient._make_api_call  # type: ignore[attr-defined]
-
-    def refuse(operation: str, error: Exception, times: int = 1) -> list[str]:
-        called: list[str] = []
-
-        def answer(client: BaseClient, name: str, parameters: dict[str, Any]) -> Any:
-            called.append(name)
-            if name == operation and called.count(operation) <= times:
-                raise error
-            return call(client, name, parameters)
-
-        monkeypatch.setattr(BaseClient, "_make_api_call", answer)
-        return called
-
-    return refuse
+REQUEST = Cause("a request")
 
 
 def cancelled(*codes: str) -> ClientError:
-    """A transaction is cancelled, for a reason per item: "None" for those that were not the reason."""
+    """Return the error of a cancelled transaction, with a reason per item ("None" for an item that is no reason)."""
     reasons = [{"Code": code, "Message": "..."} for code in codes]
     error: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
     return ClientError(error, "TransactWriteItems")
@@ -60,53 +39,28 @@ def answered(code: str, operation: str = "TransactWriteItems") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "..."}}, operation)
 
 
-def code_of(error: Exception) -> str:
-    """What a test with the error is called."""
-    answer: Any = getattr(error, "response", None) or {"Error": {"Code": type(error).__name__}}
-    codes = [reason["Code"] for reason in answer.get("CancellationReasons", [])]
-    return "-".join(codes or [answer["Error"]["Code"]])
+def create(orders: OrderRepository) -> int:
+    return service.create_order(orders, 1, Money(400), REQUEST).id
 
 
-CONTENTION = [
+def approval(orders: OrderRepository, order_id: int, cause: str) -> tuple[Any, Any]:
+    """Return an approval of the PENDING order and its writes, neither of them committed."""
+    before, after = (service.find_order(orders, order_id) for _ in range(2))
+    approved = DomainEventEnvelope.wrap(after.approve(), after.version, Cause("a request", cause))
+    return [approved], orders.update(before, after)
+
+
+CONFLICTS = [
     cancelled("None", "TransactionConflict"),
     cancelled("TransactionConflict", "None"),
     cancelled("None", "ThrottlingError"),
     cancelled("ProvisionedThroughputExceeded", "None"),
+    cancelled("None", "ConditionalCheckFailed"),
     answered("TransactionInProgressException"),
     answered("ThrottlingException"),
     answered("ProvisionedThroughputExceededException"),
     answered("RequestLimitExceeded"),
 ]
-
-
-@pytest.mark.parametrize("error", CONTENTION, ids=code_of)
-def test_contention_and_throttling_mean_that_the_command_may_be_tried_again(
-    orders: OrderRepository, dynamodb: DynamoDBClient, refuse: Refuse, error: ClientError
-) -> None:
-    refuse("TransactWriteItems", error)
-
-    with pytest.raises(WriteConflictError):
-        orders_service.create_order(orders, 1, Money(400), Cause("a request"))
-
-    order_id = orders_service.create_order(orders, 1, Money(400), Cause("a request"))
-    assert [e.event.aggregate_id for e in published(dynamodb, "OrdersOutbox")] == [order_id]
-
-
-@pytest.mark.parametrize(
-    "code", ["TransactionConflictException", "ThrottlingException", "RequestLimitExceeded"]
-)
-def test_contention_for_an_event_alone_means_the_same(
-    customers: CustomerRepository, dynamodb: DynamoDBClient, refuse: Refuse, code: str
-) -> None:
-    refuse("PutItem", answered(code, "PutItem"))
-
-    retry_on_conflict(
-        customers_service.reserve_credit, customers, 99, 7, Money(1), cause=ORDER_CREATED
-    )
-
-    assert len(published(dynamodb, "CustomersOutbox")) == 1
-
-
 FAILURES = [
     cancelled("None", "ValidationError"),
     answered("AccessDeniedException"),
@@ -115,131 +69,174 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("error", FAILURES, ids=code_of)
-def test_any_other_failure_is_raised_as_it_is(
-    orders: OrderRepository, refuse: Refuse, error: Exception
+def test_conflicts_and_throttling_are_retried_until_the_command_commits(
+    orders: OrderRepository, dynamodb: DynamoDBClient, aws_calls: AwsCalls, pauses: list[float]
 ) -> None:
-    called = refuse("TransactWriteItems", error)
+    aws_calls.answer("TransactWriteItems", *CONFLICTS)
 
-    with pytest.raises(TransactWriteError):
-        retry_on_conflict(
-            orders_service.create_order, orders, 1, Money(400), cause=Cause("a request")
-        )
+    order_id = retry_on_conflict(create, orders)
 
-    assert called == ["TransactWriteItems"]
+    assert len(pauses) == len(CONFLICTS)
+    assert [e.event.aggregate_id for e in published(dynamodb, "OrdersOutbox")] == [order_id]
 
 
-@pytest.mark.parametrize(
-    "error", [answered("AccessDeniedException", "PutItem"), FAILURES[-1]], ids=code_of
-)
-def test_any_other_failure_to_publish_an_event_alone_is_raised_as_it_is(
-    customers: CustomerRepository, refuse: Refuse, error: Exception
+def test_conflict_of_a_single_write_is_a_conflict(
+    orders: OrderRepository, aws_calls: AwsCalls
 ) -> None:
-    refuse("PutItem", error)
+    _, event = Order.create(1, 1, Money(400))
+    envelope = DomainEventEnvelope.wrap(event, 1, REQUEST)
+    for code in ("TransactionConflictException", "ThrottlingException", "RequestLimitExceeded"):
+        aws_calls.answer("PutItem", answered(code, "PutItem"))
+        with pytest.raises(WriteConflictError):
+            orders.outbox.write([envelope])
+    aws_calls.answer("PutItem", answered("AccessDeniedException", "PutItem"))
+    with pytest.raises(ClientError):
+        orders.outbox.write([envelope])
 
-    with pytest.raises(PutError):
-        customers_service.reserve_credit(customers, 99, 7, Money(1), ORDER_CREATED)
+
+def test_other_failures_are_raised_unchanged_and_not_retried(
+    orders: OrderRepository, dynamodb: DynamoDBClient, aws_calls: AwsCalls
+) -> None:
+    for number, error in enumerate(FAILURES, 1):
+        aws_calls.answer("TransactWriteItems", error)
+        with pytest.raises(Exception) as raised:  # noqa: PT011, compared below
+            retry_on_conflict(create, orders)
+        assert not isinstance(raised.value, WriteConflictError)
+        assert len(aws_calls.requests("TransactWriteItems")) == number
+    assert items(dynamodb, "Orders") == []
 
 
-def test_a_missing_table_is_no_conflict(orders: OrderRepository, dynamodb: DynamoDBClient) -> None:
+def test_missing_table_is_no_conflict(orders: OrderRepository, dynamodb: DynamoDBClient) -> None:
     dynamodb.delete_table(TableName="OrdersOutbox")
 
-    with pytest.raises(PynamoDBException):
-        orders_service.create_order(orders, 1, Money(400), Cause("a request"))
+    with pytest.raises(ClientError):
+        create(orders)
 
     assert items(dynamodb, "Orders") == []
 
 
-def test_that_the_event_was_answered_before_counts_for_more_than_that_somebody_else_was_writing(
-    customers: CustomerRepository, refuse: Refuse
+# Meanings of a cancelled transaction
+
+
+def test_duplicate_event_counts_for_more_than_a_version_conflict(
+    orders: OrderRepository, dynamodb: DynamoDBClient, aws_calls: AwsCalls
 ) -> None:
-    customer_id = customers_service.create_customer(
-        customers, "Jane Doe", Money(500), Cause("a request")
-    )
-    event, customer, reservation = "ConditionalCheckFailed", "TransactionConflict", "None"
-    refuse("TransactWriteItems", cancelled(event, customer, reservation))
-
-    with pytest.raises(EventAlreadyPublishedError):
-        customers_service.reserve_credit(customers, customer_id, 7, Money(1), ORDER_CREATED)
-
-
-def test_reasons_come_in_the_order_of_deletes_and_then_puts(
-    customers: CustomerRepository, refuse: Refuse
-) -> None:
-    customer_id = customers_service.create_customer(
-        customers, "Jane Doe", Money(500), Cause("a request")
-    )
-    customers_service.reserve_credit(customers, customer_id, 7, Money(1), ORDER_CREATED)
-    reservation, event, customer = "None", "ConditionalCheckFailed", "None"
-    refuse("TransactWriteItems", cancelled(reservation, event, customer))
-
-    with pytest.raises(EventAlreadyPublishedError):
-        customers_service.release_credit(
-            customers, customer_id, 7, Cause("a request", an_event_id("order cancelled"))
-        )
-
-
-# Trying again
-
-
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Nobody waits; how long they would have, in seconds."""
-    slept: list[float] = []
-    # Only tenacity's own name for the clock: threads of other tests sleep by it, too.
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=slept.append))
-    return slept
-
-
-def test_a_command_is_tried_again_until_nobody_else_is_writing(
-    orders: OrderRepository, dynamodb: DynamoDBClient, refuse: Refuse, pauses: list[float]
-) -> None:
-    refuse("TransactWriteItems", cancelled("None", "TransactionConflict"), times=19)
-
-    retry_on_conflict(orders_service.create_order, orders, 1, Money(400), Cause("a request"))
-
-    assert len(items(dynamodb, "Orders")) == len(published(dynamodb, "OrdersOutbox")) == 1
-    assert len(pauses) == 19
-
-
-def test_a_command_that_still_meets_others_after_four_seconds_is_given_up(
-    orders: OrderRepository, dynamodb: DynamoDBClient, refuse: Refuse, pauses: list[float]
-) -> None:
+    order_id = create(orders)
+    cause = an_event_id("credit reserved")
+    events, writes = approval(orders, order_id, cause)
+    repeated, stale_writes = approval(orders, order_id, cause)
+    orders.outbox.write(events, writes)
     before = snapshot(dynamodb)
-    refuse("TransactWriteItems", cancelled("None", "TransactionConflict"), times=20)
 
-    with pytest.raises(WriteConflictError):
-        retry_on_conflict(orders_service.create_order, orders, 1, Money(400), Cause("a request"))
+    with pytest.raises(EventAlreadyPublishedError) as raised:
+        orders.outbox.write(repeated, stale_writes)
+    assert list(raised.value.event_ids) == [events[0].metadata.event_id]
+
+    aws_calls.answer(
+        "TransactWriteItems", cancelled("ConditionalCheckFailed", "TransactionConflict")
+    )
+    with pytest.raises(EventAlreadyPublishedError):
+        orders.outbox.write(repeated, stale_writes)
+    assert snapshot(dynamodb) == before
+
+
+def test_stale_version_is_a_conflict(orders: OrderRepository, dynamodb: DynamoDBClient) -> None:
+    order_id = create(orders)
+    first = approval(orders, order_id, an_event_id("one"))
+    second = approval(orders, order_id, an_event_id("another"))
+    orders.outbox.write(*first)
+    before = snapshot(dynamodb)
+
+    with pytest.raises(ConditionFailedError):
+        orders.outbox.write(*second)
 
     assert snapshot(dynamodb) == before
-    assert sum(pauses) < 4.1
 
 
-def test_a_command_is_tried_anew_on_what_is_there_now(
-    customers: CustomerRepository, refuse: Refuse, pauses: list[float]
+def test_reservation_that_appeared_or_disappeared_meanwhile_is_a_conflict(
+    customers: CustomerRepository, dynamodb: DynamoDBClient
 ) -> None:
-    customer_id = customers_service.create_customer(
-        customers, "Jane Doe", Money(500), Cause("a request")
+    customer, event = Customer.create(1, "A name", Money(500))
+    customers.insert(customer, DomainEventEnvelope.wrap(event, 1, REQUEST))
+    reserved = Customer.create(1, "A name", Money(500))[0]
+    reserved.reserve_credit(7, Money(100))
+    key = {"customerId": {"N": "1"}, "sk": {"S": "RESERVATION#7"}}
+
+    appearing, disappearing = (
+        customers.update(customer, reserved)[1],
+        customers.update(reserved, customer)[1],
     )
-    conflict = cancelled("None", "TransactionConflict", "None")
-    called = refuse("TransactWriteItems", conflict, times=2)
+    with pytest.raises(ConditionFailedError):
+        customers._database.write([disappearing])
+    customers._database.write([appearing])
+    with pytest.raises(ConditionFailedError):
+        customers._database.write([appearing])
+    customers._database.write([disappearing])
+    assert "Item" not in dynamodb.get_item(TableName="Customers", Key=key)
 
-    retry_on_conflict(
-        customers_service.reserve_credit, customers, customer_id, 7, Money(1), ORDER_CREATED
+
+def test_more_than_a_hundred_items_are_refused_before_they_are_sent(
+    orders: OrderRepository, aws_calls: AwsCalls
+) -> None:
+    events = [
+        DomainEventEnvelope.wrap(Order.create(n, 1, Money(400))[1], 1, REQUEST)
+        for n in range(1, 102)
+    ]
+
+    with pytest.raises(ValueError, match="101 items"):
+        orders.outbox.write(events)
+
+    assert aws_calls.operations == []
+    orders.outbox.write(events[1:])
+
+
+# Reads
+
+
+def leave_unprocessed(call: Any, request: dict[str, Any]) -> Any:
+    """Answer one key of a BatchGetItem and leave the others unprocessed."""
+    ((table, wanted),) = request["RequestItems"].items()
+    first, *others = wanted["Keys"]
+    request["RequestItems"][table] = {**wanted, "Keys": [first]}
+    return {**call(), "UnprocessedKeys": {table: {**wanted, "Keys": others}} if others else {}}
+
+
+def test_unprocessed_keys_are_read_again_and_after_five_attempts_are_a_conflict(
+    orders: OrderRepository, aws_calls: AwsCalls, pauses: list[float]
+) -> None:
+    ids = [create(orders) for _ in range(6)]
+    keys = [{"orderId": {"N": str(order_id)}} for order_id in ids]
+
+    aws_calls.answer("BatchGetItem", *[leave_unprocessed] * 5)
+    found = Database().get_all("Orders", keys[:5])
+    assert sorted(item["orderId"]["N"] for item in found) == sorted(map(str, ids[:5]))
+    assert all(
+        request["RequestItems"]["Orders"]["ConsistentRead"] is True
+        for request in aws_calls.requests("BatchGetItem")
     )
+    assert len(pauses) == 4
 
-    assert called == ["BatchGetItem", "TransactWriteItems"] * 3
+    aws_calls.answer("BatchGetItem", *[leave_unprocessed] * 5)
+    with pytest.raises(WriteConflictError):
+        Database().get_all("Orders", keys)
 
 
-@pytest.mark.parametrize("error", [EventAlreadyPublishedError(), ValueError()])
-def test_only_conflicts_are_worth_another_try(error: Exception, pauses: list[float]) -> None:
-    tries: list[int] = []
+def test_outbox_has_the_trace_header_of_a_sampled_invocation_and_of_no_other(
+    orders: OrderRepository, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampled = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    ids = [create(orders)]
+    for header, disabled in ((sampled[:-1] + "0", ""), (sampled, "true"), (sampled, "")):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", header)
+        monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", disabled)
+        ids.append(create(orders))
 
-    def command() -> None:
-        tries.append(1)
-        raise error
+    stored = {i["aggregateId"]["S"]: i.get("traceHeader") for i in items(dynamodb, "OrdersOutbox")}
+    assert [stored[str(order_id)] for order_id in ids] == [None, None, None, {"S": sampled}]
 
-    with pytest.raises(type(error)):
-        retry_on_conflict(command)
 
-    assert len(tries) == 1
+def test_time_outs_of_dynamodb_are_seconds(dynamodb: DynamoDBClient) -> None:
+    config: Any = Database()._connection.client.meta.config
+
+    assert (config.connect_timeout, config.read_timeout) == (1, 2)
+    assert config.retries["total_max_attempts"] == 2

@@ -1,4 +1,4 @@
-"""What `sam build` makes for AWS: read back from the artifacts themselves, whatever machine built them."""
+"""The artifacts of a plain `sam build` for AWS."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from tests.template import ROOT, load_template, resources
 ELF_MACHINES = {"x86_64": 62, "arm64": 183}
 """Source: the ELF specification's e_machine, for EM_X86_64 and EM_AARCH64."""
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
-"""Of a function with all its layers. Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+"""Limit of a function with all its layers. Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 IN_THE_RUNTIME = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3"}
+UNCHECKED_HASH = b"\x01\x00\x00\x00"
+"""The flags of bytecode that is used without a look at its source. Source: PEP 552"""
 FOR_DEVELOPMENT = {"pytest", "moto", "hypothesis", "samcli", "mypy", "ruff", "rich", "click"}
 
 
@@ -33,7 +36,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--parallel",
     ]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LAMBDA_")}
-    environment = {**inherited, "SAM_CLI_TELEMETRY": "0", "PYTHON": sys.executable}
+    environment = {**inherited, "SAM_CLI_TELEMETRY": "0", "LAYER_PYTHON": sys.executable}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
@@ -45,12 +48,12 @@ def size(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
 
 
-def test_native_code_is_for_the_architecture_and_python_of_the_template(artifacts: Path) -> None:
+def test_native_code_matches_the_templates_architecture_and_python(artifacts: Path) -> None:
     parameters = load_template()["Parameters"]
     machine = ELF_MACHINES[parameters["Architecture"]["Default"]]
     version = parameters["PythonRuntime"]["Default"].removeprefix("python").replace(".", "")
 
-    libraries = list((artifacts / "DependenciesLayer").rglob("*.so*"))
+    libraries = list(artifacts.glob("*Layer/**/*.so*"))
 
     assert libraries
     for library in libraries:
@@ -60,23 +63,57 @@ def test_native_code_is_for_the_architecture_and_python_of_the_template(artifact
         assert f"cpython-{version}-" in library.name or "abi3" in library.name, library
 
 
-def test_the_layer_has_what_the_functions_import_and_nothing_else(artifacts: Path) -> None:
+def test_dependencies_layer_has_only_the_functions_packages(artifacts: Path) -> None:
     names = {entry.name for entry in (artifacts / "DependenciesLayer/python").iterdir()}
 
     assert names >= {"aws_lambda_powertools", "pynamodb", "pymongo", "pydantic", "tenacity"}
     assert not names & IN_THE_RUNTIME
+    assert not names & {"jwt", "cryptography"}  # in the layer layers/jwt
     assert not names & FOR_DEVELOPMENT
 
 
-def test_every_package_is_within_lambdas_limit(artifacts: Path) -> None:
+def test_packages_are_within_lambdas_limit(artifacts: Path) -> None:
     layers = sum(size(artifacts / name) for name in resources("AWS::Serverless::LayerVersion"))
 
     for function, properties in resources("AWS::Serverless::Function").items():
         assert size(ROOT / properties["CodeUri"]) + layers < MAX_UNZIPPED_BYTES, function
 
 
-def test_our_code_is_packaged_without_tests_and_bytecode(artifacts: Path) -> None:
-    files = {file.name for file in (artifacts / "CommonLayer/python").rglob("*") if file.is_file()}
+def test_our_code_is_packaged_without_tests(artifacts: Path) -> None:
+    files = {file.name for file in (artifacts / "CommonLayer/python").rglob("*.py")}
 
     assert {"customer.py", "outbox.py", "resolver.py"} <= files
-    assert all(name.endswith(".py") and not name.startswith("test_") for name in files)
+    assert not any(name.startswith("test_") for name in files)
+
+
+def test_bytecode_is_for_the_templates_python_and_never_checked_against_its_source(
+    tmp_path: Path,
+) -> None:
+    """/opt is read-only on Lambda, so a cold start could not save the bytecode that it compiles."""
+    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    makefile = ["make", "--directory", str(ROOT / "layers/common"), "build-CommonLayer"]
+    environment = {**os.environ, "ARTIFACTS_DIR": str(tmp_path), "PYTHON_RUNTIME": runtime}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(makefile, env={**environment, "PATH": path}, check=True, capture_output=True)
+
+    sources = [file for file in tmp_path.rglob("*.py") if file.stat().st_size]
+    assert sources
+    for source in sources:
+        header = Path(cache_from_source(str(source))).read_bytes()[:8]
+        assert header == MAGIC_NUMBER + UNCHECKED_HASH, source
+
+
+def test_layer_without_its_python_is_built_without_bytecode_and_says_so(tmp_path: Path) -> None:
+    makefile = ["make", "--directory", str(ROOT / "layers/common"), "build-CommonLayer"]
+    environment = {**os.environ, "ARTIFACTS_DIR": str(tmp_path), "PYTHON_RUNTIME": "python3.99"}
+    done = subprocess.run(makefile, env=environment, check=True, capture_output=True, text=True)
+
+    assert "python3.99 is not installed" in done.stderr
+    assert list(tmp_path.rglob("customer.py"))
+    assert not list(tmp_path.rglob("*.pyc"))
+
+
+def test_layers_of_packages_have_the_same_makefile() -> None:
+    dependencies, jwt = (ROOT / f"layers/{name}/Makefile" for name in ("dependencies", "jwt"))
+
+    assert dependencies.read_text() == jwt.read_text()

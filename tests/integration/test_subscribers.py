@@ -1,4 +1,4 @@
-"""The three subscribers on moto and a MongoDB server, called with the files in events/."""
+"""The three subscribers' handlers on moto and a MongoDB server, called with the files in events/."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from customers import service as customers_service
 from customers.customer import Customer
 from customers.events import (
     CustomerCreditReleased,
@@ -21,74 +20,66 @@ from functions.customers import subscriber as customers_subscriber
 from functions.order_history import projection
 from functions.orders import subscriber as orders_subscriber
 from messaging.domain_event import Cause
+from messaging.envelope import DomainEventEnvelope
+from order_history.connection import ViewConnection
 from order_history.view import OrderHistoryView
 from orders import service as orders_service
 from orders.events import OrderState, RejectionReason
 from orders.order import Order
 from orders.repository import OrderRepository
 from shared.money import Money
-from tests.integration.conftest import DeadLetters, LambdaContext, LogLines
-from tests.integration.mongodb import documents, unreachable_view
+from tests.integration.conftest import AwsCalls, DeadLetters, LambdaContext, LogLines
 from tests.integration.tables import TABLES, published, snapshot
 from tests.samples import load, messages, to_batch
+from tests.template import resources, target
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 JANE = int(load("customers_api_get")["pathParameters"]["customerId"])
 REQUEST = Cause("a request")
-CUSTOMERS_BATCH = "customers_subscriber_batch"
-NO_FAILURES: dict[str, Any] = {"batchItemFailures": []}
+CUSTOMERS_BATCH, ORDERS_BATCH = "customers_subscriber_batch", "orders_subscriber_batch"
+SUBSCRIBERS = {
+    "CustomersSubscriber": customers_subscriber,
+    "OrdersSubscriber": orders_subscriber,
+    "OrderHistoryProjection": projection,
+}
 
 
-def handle(handler: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """What Lambda tells the queue."""
-    answer: dict[str, Any] = handler.lambda_handler(batch, LambdaContext())
-    return answer
+def handle(handler: Any, batch: dict[str, Any]) -> list[str]:
+    """Handle the batch. Return the ids of the failed messages."""
+    response = handler.lambda_handler(batch, LambdaContext())
+    assert response.keys() == {"batchItemFailures"}
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
 @pytest.fixture
-def jane(customers: CustomerRepository) -> Customer:
-    """Jane Doe is there, by the id that she has in events/, with a credit limit of 5.00."""
+def jane(customers: CustomerRepository) -> None:
+    """Jane Doe exists, by the id that she has in events/, with a credit limit of 5.00."""
     customer, created = Customer.create(JANE, "Jane Doe", Money(500))
-    customers.add(customer, created, REQUEST, None)
-    return customer
+    customers.insert(customer, DomainEventEnvelope.wrap(created, 1, REQUEST))
 
 
 @pytest.fixture
 def three_orders(orders: OrderRepository) -> list[int]:
-    """The three orders of events/orders_subscriber_batch.json are there, and pending."""
-    ids = [
-        message["detail"]["data"]["orderId"]
-        for message in messages(load("orders_subscriber_batch"))
-    ]
+    """The three orders of events/orders_subscriber_batch.json exist and are PENDING."""
+    ids = [m["detail"]["data"]["orderId"] for m in messages(load(ORDERS_BATCH))]
     for order_id in ids:
-        order, created = Order.create(order_id, JANE, Money(400))
-        orders.add(order, created, REQUEST, None)
+        insert_order(orders, order_id)
     return ids
 
 
-@pytest.fixture
-def history(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> OrderHistoryView:
-    """The projection's view is in the database of this test."""
-    monkeypatch.setattr(projection, "view", view)
-    return view
+def insert_order(orders: OrderRepository, order_id: int) -> None:
+    order, created = Order.create(order_id, JANE, Money(400))
+    orders.insert(order, DomainEventEnvelope.wrap(created, 1, REQUEST))
 
 
-def answers(dynamodb: DynamoDBClient, outbox: str) -> dict[str | None, type]:
-    """The type of the event published in answer to each event."""
-    return {
-        envelope.metadata.causation_id: type(envelope.event)
-        for envelope in published(dynamodb, outbox)
-        if envelope.metadata.causation_id
-    }
+def states(orders: OrderRepository, ids: list[int]) -> list[tuple[Any, Any]]:
+    found = [orders_service.find_order(orders, order_id) for order_id in ids]
+    return [(order.state, order.rejection_reason) for order in found]
 
 
-def event_ids(batch: dict[str, Any]) -> list[str]:
-    return [message["detail"]["metadata"]["eventId"] for message in messages(batch)]
-
-
-# Customers
+# Saga steps
 
 
 @pytest.mark.usefixtures("jane")
@@ -96,283 +87,264 @@ def test_orders_reserve_credit_or_are_refused_and_a_cancellation_releases_it(
     customers: CustomerRepository, dynamodb: DynamoDBClient
 ) -> None:
     batch = load(CUSTOMERS_BATCH)
-    first, second, third, cancellation = event_ids(batch)
+    metadata = [message["detail"]["metadata"] for message in messages(batch)]
 
-    assert handle(customers_subscriber, batch) == NO_FAILURES
+    assert handle(customers_subscriber, batch) == []
 
-    assert answers(dynamodb, "CustomersOutbox") == {
-        first: CustomerCreditReserved,
-        second: CustomerCreditReservationFailed,
-        third: CustomerValidationFailed,
-        cancellation: CustomerCreditReleased,
+    answers = {
+        e.metadata.causation_id: (type(e.event), e.metadata.correlation_id)
+        for e in published(dynamodb, "CustomersOutbox")
+        if e.metadata.causation_id
     }
-    assert customers_service.find_customer(customers, JANE).available_credit == Money(500)
-
-
-class NearlyOutOfTime(LambdaContext):
-    """Time for one message, and then for none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._left = iter([9_000])
-
-    def get_remaining_time_in_millis(self) -> int:  # type: ignore[override]
-        return next(self._left, 100)
-
-
-@pytest.mark.usefixtures("jane")
-def test_messages_for_which_there_is_no_time_come_again_and_those_handled_do_not(
-    dynamodb: DynamoDBClient,
-) -> None:
-    batch = load(CUSTOMERS_BATCH)
-    first, *_ = event_ids(batch)
-    _, *rest = (record["messageId"] for record in batch["Records"])
-
-    answer = customers_subscriber.lambda_handler(batch, NearlyOutOfTime())
-
-    assert answer == {"batchItemFailures": [{"itemIdentifier": id_} for id_ in rest]}
-    assert list(answers(dynamodb, "CustomersOutbox")) == [first]
-
-
-@pytest.mark.usefixtures("jane")
-def test_answers_stay_in_the_correlation_of_the_request(dynamodb: DynamoDBClient) -> None:
-    batch = load(CUSTOMERS_BATCH)
-    correlations = {
-        m["detail"]["metadata"]["eventId"]: m["detail"]["metadata"]["correlationId"]
-        for m in messages(batch)
+    classes = [
+        CustomerCreditReserved,
+        CustomerCreditReservationFailed,
+        CustomerValidationFailed,
+        CustomerCreditReleased,
+    ]
+    assert answers == {
+        m["eventId"]: (cls, m["correlationId"]) for m, cls in zip(metadata, classes, strict=True)
     }
-
-    handle(customers_subscriber, batch)
-
-    for envelope in published(dynamodb, "CustomersOutbox"):
-        if envelope.metadata.causation_id:
-            expected = correlations[envelope.metadata.causation_id]
-            assert envelope.metadata.correlation_id == expected
+    found = customers.find(JANE)
+    assert found is not None
+    assert (found.available_credit, found.version) == (Money(500), 3)
 
 
-# Orders
-
-
-def test_credit_approves_an_order_and_its_lack_rejects_it(
-    orders: OrderRepository, three_orders: list[int]
+def test_reserved_credit_approves_an_order_and_refused_credit_rejects_it(
+    orders: OrderRepository, three_orders: list[int], dynamodb: DynamoDBClient, aws_calls: AwsCalls
 ) -> None:
-    assert handle(orders_subscriber, load("orders_subscriber_batch")) == NO_FAILURES
+    assert handle(orders_subscriber, load(ORDERS_BATCH)) == []
 
-    decided = [orders_service.find_order(orders, order_id) for order_id in three_orders]
-    assert [(order.state, order.rejection_reason) for order in decided] == [
+    assert aws_calls.operations == ["BatchGetItem", "TransactWriteItems"]
+    assert aws_calls.requests("BatchGetItem")[0]["RequestItems"]["Orders"]["ConsistentRead"] is True
+    assert states(orders, three_orders) == [
         (OrderState.APPROVED, None),
         (OrderState.REJECTED, RejectionReason.INSUFFICIENT_CREDIT),
         (OrderState.REJECTED, RejectionReason.UNKNOWN_CUSTOMER),
     ]
-
-
-# Order history
-
-
-def test_events_out_of_order_make_the_view_all_the_same(history: OrderHistoryView) -> None:
-    assert handle(projection, load("order_history_projection_batch")) == NO_FAILURES
-
-    customer = history.find_customer(JANE)
-    assert customer is not None
-    assert (customer["name"], customer["availableCreditCents"]) == ("Jane Doe", 500)
-    assert sorted(order["state"] for order in customer["orders"].values()) == [
-        "CANCELLED",
-        "REJECTED",
-    ]
-
-
-# Every subscriber
-
-
-@pytest.mark.usefixtures("jane", "three_orders")
-@pytest.mark.parametrize(
-    ("handler", "sample"),
-    [(customers_subscriber, CUSTOMERS_BATCH), (orders_subscriber, "orders_subscriber_batch")],
-    ids=["customers", "orders"],
-)
-def test_a_batch_that_comes_again_changes_nothing(
-    dynamodb: DynamoDBClient, handler: Any, sample: str
-) -> None:
-    handle(handler, load(sample))
+    versions = [e.metadata.aggregate_version for e in published(dynamodb, "OrdersOutbox")]
+    assert versions == [1, 2] * 3
     before = snapshot(dynamodb)
+    assert handle(orders_subscriber, load(ORDERS_BATCH)) == []
+    assert snapshot(dynamodb) == before, "redelivered"
 
-    assert handle(handler, load(sample)) == NO_FAILURES
+
+def test_decided_order_ignores_a_second_decision(
+    orders: OrderRepository, three_orders: list[int], dynamodb: DynamoDBClient
+) -> None:
+    approval, refusal, _ = messages(load(ORDERS_BATCH))
+    handle(orders_subscriber, to_batch(approval))
+    before = snapshot(dynamodb)
+    refusal["detail"]["data"]["orderId"] = approval["detail"]["data"]["orderId"]
+
+    assert handle(orders_subscriber, to_batch(refusal)) == []
 
     assert snapshot(dynamodb) == before
 
 
-def test_a_batch_that_comes_again_changes_nothing_in_the_view(history: OrderHistoryView) -> None:
+def test_events_in_any_order_make_the_same_view(
+    view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection.subscriber, "_handler", view)
     batch = load("order_history_projection_batch")
-    handle(projection, batch)
-    before = documents(history)
 
-    handle(projection, batch)
+    def documents() -> list[Any]:
+        found = (view._database[n].find({}, {"events": 0}) for n in ("customers", "orders"))
+        return [sorted(cursor, key=lambda d: str(d["_id"])) for cursor in found]
 
-    assert documents(history) == before
+    assert handle(projection, batch) == []
+    before = documents()
+    assert handle(projection, {"Records": batch["Records"][::-1]}) == []
 
-
-@pytest.mark.usefixtures("jane")
-def test_each_message_is_one_line_in_the_log_with_its_correlation(log_lines: LogLines) -> None:
-    batch = load(CUSTOMERS_BATCH)
-    metadata = [message["detail"]["metadata"] for message in messages(batch)]
-
-    handle(customers_subscriber, batch)
-    handle(customers_subscriber, batch)
-
-    lines = log_lines()
-    data = [message["detail"]["data"] for message in messages(batch)]
-    assert [line["order_id"] for line in lines] == [facts["orderId"] for facts in data * 2]
-    assert [line["customer_id"] for line in lines] == [facts["customerId"] for facts in data * 2]
-    assert [line["message"] for line in lines[4:]] == ["duplicate dropped"] * 4
-    assert [line["event_id"] for line in lines] == [m["eventId"] for m in metadata * 2]
-    assert [line["correlation_id"] for line in lines] == [m["correlationId"] for m in metadata * 2]
-    assert [line["message"] for line in lines[:4]] == ["event handled"] * 4
-    assert {line["level"] for line in lines} == {"INFO"}
+    assert documents() == before
+    customers, orders = before
+    assert (customers[-1]["name"], customers[-1]["availableCreditCents"]) == ("Jane Doe", 500)
+    assert {order["state"] for order in orders} == {"CANCELLED", "REJECTED"}
 
 
-def test_a_failing_message_is_logged_with_its_reason(
-    dynamodb: DynamoDBClient, log_lines: LogLines
-) -> None:
-    dynamodb.delete_table(TableName="Customers")
-
-    handle(customers_subscriber, to_batch(*list(messages(load(CUSTOMERS_BATCH)))[:1]))
-
-    (line,) = log_lines()
-    assert line["level"] == "ERROR"
-    assert line["correlation_id"]
-    assert "ResourceNotFoundException" in line["exception"]
+# Rules and registries
 
 
-# Messages that fail
-
-
-@pytest.mark.usefixtures("jane")
-def test_the_sample_of_a_partial_failure_parks_the_poison_message_and_handles_its_neighbours(
-    dynamodb: DynamoDBClient, dead_letters: DeadLetters, log_lines: LogLines
-) -> None:
-    batch = load("customers_subscriber_partial_failure")
-    good, _, also_good = event_ids(batch)
-
-    assert handle(customers_subscriber, batch) == NO_FAILURES
-
-    assert answers(dynamodb, "CustomersOutbox") == {
-        good: CustomerCreditReserved,
-        also_good: CustomerCreditReservationFailed,
+def test_each_rule_lets_exactly_the_events_pass_that_its_subscriber_handles() -> None:
+    rules = {
+        target(rule["Targets"][0]["Arn"]).removesuffix("Queue"): rule["EventPattern"]
+        for rule in resources("AWS::Events::Rule").values()
     }
-    (parked,) = dead_letters()
-    assert parked["Body"] == batch["Records"][1]["body"]
-    assert "orderTotalCents" in parked["MessageAttributes"]["reason"]["StringValue"]
-    _, line, _ = log_lines()
-    assert line["level"] == "ERROR"
-    assert "orderTotalCents" in line["reason"]
-    assert line["message_id"] == batch["Records"][1]["messageId"]
+    assert rules.keys() == SUBSCRIBERS.keys(), "add a new subscriber to SUBSCRIBERS"
+    for name, handler in SUBSCRIBERS.items():
+        handled = handler.subscriber._handler.event_classes
+        assert sorted(rules[name]["detail-type"]) == sorted(c.__name__ for c in handled), name
+        assert set(rules[name]["source"]) == {c.source for c in handled}, name
 
 
-def spoiled(change: Callable[[dict[str, Any]], None]) -> str:
-    """The first message of the sample, changed."""
+# Unreadable messages
+
+
+def changed(change: Callable[[dict[str, Any]], None]) -> str:
+    """Return the first message of the sample, changed."""
     message = next(messages(load(CUSTOMERS_BATCH)))
     change(message)
     return json.dumps(message)
 
 
-POISON = {
-    "no JSON": "hello",
-    "nothing": "",
-    "no object": "[]",
-    "100,000 brackets": "[" * 100_000,
-    "an empty object": "{}",
-    "a source that is no text": spoiled(lambda m: m.update({"source": ["x"]})),
-    "a type that is no text": spoiled(lambda m: m.update({"detail-type": {}})),
-    "an event for somebody else": spoiled(lambda m: m.update({"detail-type": "OrderApproved"})),
-    "no detail": spoiled(lambda m: m.pop("detail")),
-    "detail as text": spoiled(lambda m: m.update({"detail": "text"})),
-    "no metadata": spoiled(lambda m: m["detail"].pop("metadata")),
-    "a later schema version": spoiled(lambda m: m["detail"]["metadata"].update(schemaVersion=2)),
-    "a total of true": spoiled(lambda m: m["detail"]["data"].update(orderTotalCents=True)),
-    "control characters": spoiled(lambda m: m["detail"]["data"].update(state="\0\ud800")),
-}
+def with_key(name: str, value: object) -> str:
+    return changed(lambda m: m.update({name: value}))
 
 
-@pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
-def test_a_message_that_is_no_event_is_parked_at_once(
-    dynamodb: DynamoDBClient, dead_letters: DeadLetters, poison: str
+def with_data(name: str, value: object) -> str:
+    return changed(lambda m: m["detail"]["data"].update({name: value}))
+
+
+def with_metadata(name: str, value: object) -> str:
+    return changed(lambda m: m["detail"]["metadata"].update({name: value}))
+
+
+UNREADABLE = [
+    *("hello", " ", "[]", "{}", "[" * 100_000, '{"detail": ' + "9" * 5000 + "}"),
+    *(with_key("source", value) for value in (["x"], "another", None)),
+    *(with_key("detail-type", value) for value in (["x"], "OrderApproved")),
+    changed(lambda m: m.pop("detail")),
+    with_key("detail", "text"),
+    changed(lambda m: m["detail"].pop("metadata")),
+    *(with_metadata("schemaVersion", version) for version in (0, -1, "2", 2.0, True, None)),
+    *(with_data("orderTotalCents", total) for total in (-1_000_000, 0, 10**13 + 1, True, 1.5)),
+    *(with_data("orderId", order_id) for order_id in (0, -7, 2**63, 10**30, True, "7")),
+    with_data("createdAt", "0001-01-01T00:00:00.000+23:59"),
+    with_data("createdAt", "9999-12-31T23:59:59.999-23:59"),
+    with_data("state", "\0\ud800"),
+    with_metadata("correlationId", "\ud800"),
+    with_metadata("correlationId", ""),
+    with_metadata("correlationId", "x" * 1001),
+]
+
+
+def test_unreadable_messages_are_sent_to_the_dead_letter_queue_at_once(
+    dynamodb: DynamoDBClient, jane: None, dead_letters: DeadLetters, log_lines: LogLines
 ) -> None:
     before = snapshot(dynamodb)
-    body = poison or " "  # a queue takes no empty message
 
-    assert handle(customers_subscriber, to_batch(body)) == NO_FAILURES
+    assert handle(customers_subscriber, to_batch(*UNREADABLE)) == []
 
-    (parked,) = dead_letters()
-    assert parked["Body"] == body
-    assert parked["MessageAttributes"]["reason"]["StringValue"]
+    letters = dead_letters()
+    assert sorted(letter["Body"] for letter in letters) == sorted(UNREADABLE)
+    assert all(letter["MessageAttributes"]["reason"]["StringValue"] for letter in letters)
     assert snapshot(dynamodb) == before
+    *errors, summary = log_lines()
+    assert {(e["level"], e["message"]) for e in errors} == {
+        ("ERROR", "message sent to the dead-letter queue")
+    }
+    assert summary["dead_letters"] == sum(summary["PoisonMessages"]) == len(UNREADABLE)
 
 
-@pytest.mark.parametrize("handler", [orders_subscriber, projection], ids=["orders", "projection"])
-def test_no_subscriber_is_held_up_by_a_poison_message(
-    dead_letters: DeadLetters, handler: Any
+def test_newer_schema_version_is_retried_and_no_dead_letter(
+    jane: None, dead_letters: DeadLetters, log_lines: LogLines
 ) -> None:
-    assert handle(handler, to_batch("poison", "poison")) == NO_FAILURES
+    (good, *_) = messages(load(CUSTOMERS_BATCH))
 
-    assert len(dead_letters()) == 2
+    assert handle(customers_subscriber, to_batch(with_metadata("schemaVersion", 2), good)) == [
+        "message-1"
+    ]
 
-
-@pytest.mark.usefixtures("dynamodb")
-def test_a_poison_message_that_cannot_be_parked_comes_again() -> None:
-    # There is no dead-letter queue.
-    answer = handle(customers_subscriber, to_batch("poison"))
-
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+    assert dead_letters() == []
+    error, summary = log_lines()
+    assert (error["message"], error["retry"]) == ("message not decoded", True)
+    assert len(summary["events"]) == 1
 
 
 @pytest.mark.usefixtures("jane")
-def test_when_the_tables_are_missing_every_message_comes_again(dynamodb: DynamoDBClient) -> None:
+def test_neighbours_of_an_unreadable_message_are_handled(
+    dynamodb: DynamoDBClient, dead_letters: DeadLetters, log_lines: LogLines
+) -> None:
+    batch = load("customers_subscriber_partial_failure")
+
+    assert handle(customers_subscriber, batch) == []
+
+    (letter,) = dead_letters()
+    assert letter["Body"] == batch["Records"][1]["body"]
+    assert "orderTotalCents" in letter["MessageAttributes"]["reason"]["StringValue"]
+    assert len(published(dynamodb, "CustomersOutbox")) == 3
+    error, _ = log_lines()
+    assert error["message_id"] == batch["Records"][1]["messageId"]
+    assert "orderTotalCents" in error["reason"]
+
+
+def test_every_subscriber_dead_letters_an_unreadable_message(dead_letters: DeadLetters) -> None:
+    for handler in SUBSCRIBERS.values():
+        assert handle(handler, to_batch("unreadable")) == []
+    assert len(dead_letters()) == len(SUBSCRIBERS)
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_message_that_the_dead_letter_queue_does_not_take_is_redelivered() -> None:
+    # The dead-letter queue does not exist.
+    assert handle(customers_subscriber, to_batch("unreadable")) == ["message-1"]
+
+
+# Failures
+
+
+@pytest.mark.usefixtures("jane")
+def test_every_message_is_redelivered_while_a_database_is_missing(
+    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    nowhere = ViewConnection("mongodb://127.0.0.1:1/nowhere")
+    nowhere.database.client.close()
+    monkeypatch.setattr(projection.subscriber, "_handler", OrderHistoryView(nowhere))
     for table in TABLES:
         dynamodb.delete_table(TableName=table)
-    batch = load(CUSTOMERS_BATCH)
 
-    answer = handle(customers_subscriber, batch)
+    samples = (CUSTOMERS_BATCH, ORDERS_BATCH, "order_history_projection_batch")
+    for handler, sample in zip(SUBSCRIBERS.values(), samples, strict=True):
+        batch = load(sample)
+        assert sorted(handle(handler, batch)) == sorted(r["messageId"] for r in batch["Records"])
+    errors = [line for line in log_lines() if line["level"] == "ERROR"]
+    assert {e["message"] for e in errors} == {"event handler failed"}
+    assert "ResourceNotFoundException" in errors[0]["exception"]
 
-    identifiers = [record["messageId"] for record in batch["Records"]]
-    assert answer == {"batchItemFailures": [{"itemIdentifier": i} for i in identifiers]}
 
-
-def test_only_the_message_that_fails_comes_again(
+def test_only_the_failing_message_is_redelivered_and_then_handled(
     orders: OrderRepository, three_orders: list[int], dynamodb: DynamoDBClient
 ) -> None:
-    key = {"orderId": {"N": str(three_orders[1])}}
-    dynamodb.delete_item(TableName="Orders", Key=key)
-    batch = load("orders_subscriber_batch")
+    missing = three_orders[1]
+    dynamodb.delete_item(TableName="Orders", Key={"orderId": {"N": str(missing)}})
+    batch = load(ORDERS_BATCH)
 
-    answer = handle(orders_subscriber, batch)
+    assert handle(orders_subscriber, batch) == [batch["Records"][1]["messageId"]]
 
-    failed = batch["Records"][1]["messageId"]
-    assert answer == {"batchItemFailures": [{"itemIdentifier": failed}]}
-    states = [orders_service.find_order(orders, three_orders[n]).state for n in (0, 2)]
-    assert states == [OrderState.APPROVED, OrderState.REJECTED]
-
-
-def test_a_failed_message_is_handled_when_it_comes_again(
-    orders: OrderRepository, dynamodb: DynamoDBClient
-) -> None:
-    first = next(messages(load("orders_subscriber_batch")))
-    failed = handle(orders_subscriber, to_batch(first))
-    order, created = Order.create(first["detail"]["data"]["orderId"], JANE, Money(400))
-    orders.add(order, created, REQUEST, None)
-
-    again = handle(orders_subscriber, to_batch(first))
-
-    assert failed == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
-    assert again == NO_FAILURES
-    assert orders_service.find_order(orders, order.id).state is OrderState.APPROVED
+    others = [state for state, _ in states(orders, [three_orders[0], three_orders[2]])]
+    assert others == [OrderState.APPROVED, OrderState.REJECTED]
+    insert_order(orders, missing)
+    assert handle(orders_subscriber, {"Records": batch["Records"][1:2]}) == []
+    assert states(orders, [missing])[0][0] is OrderState.REJECTED
 
 
-def test_when_the_database_does_not_answer_every_event_comes_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(projection, "view", unreachable_view())
-    batch = load("order_history_projection_batch")
+# Logs
 
-    answer = handle(projection, batch)
 
-    assert len(answer["batchItemFailures"]) == len(batch["Records"])
+@pytest.mark.usefixtures("jane")
+def test_batch_is_one_log_line_with_the_ids_of_its_events(log_lines: LogLines) -> None:
+    batch = load(CUSTOMERS_BATCH)
+    details = [message["detail"] for message in messages(batch)]
+
+    handle(customers_subscriber, batch)
+    handle(customers_subscriber, batch)
+
+    first, second = log_lines()
+    for line, is_changed in ((first, True), (second, False)):
+        assert (line["message"], line["level"]) == ("batch handled", "INFO")
+        assert line["function_request_id"] == "invocation"
+        assert [
+            {k: event[k] for k in ("event_id", "correlation_id", "order_id", "customer_id")}
+            for event in line["events"]
+        ] == [
+            {
+                "event_id": d["metadata"]["eventId"],
+                "correlation_id": d["metadata"]["correlationId"],
+                "order_id": d["data"]["orderId"],
+                "customer_id": d["data"]["customerId"],
+            }
+            for d in details
+        ]
+        assert {event["changed"] for event in line["events"]} == {is_changed}
+    assert first["events"][0]["published"] == "CustomerCreditReserved"
+    assert (first["duplicates"], second["duplicates"]) == (0, 4)

@@ -20,6 +20,7 @@ from infra.local.deployed_stack import STACK_NAME
 from infra.local.stack import EmbeddedStack
 from infra.ops.audit import audit, queue_depths
 from infra.ops.target import Target
+from order_history.view import RECENT_ORDERS
 
 SETTLE_SECONDS = 90
 DELIVERY_MARKS = ("deliveries", "rebuiltAt")
@@ -121,7 +122,7 @@ class Operated:
             database = client.get_default_database()
             return {
                 name: {
-                    document["_id"]: without_delivery_marks(document)
+                    document["_id"]: with_recent_orders(without_delivery_marks(document))
                     for document in database[name].find()
                 }
                 for name in ("customers", "orders")
@@ -129,6 +130,15 @@ class Operated:
 
     def mongodb(self) -> MongoClient[dict[str, Any]]:
         return MongoClient(self.stack.mongodb_uri)
+
+
+def with_recent_orders(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a customer's document with the latest orders only: how many more it holds is not specified."""
+    orders = document.get("orders")
+    if orders is None:
+        return document
+    latest = sorted(orders, key=int)[-RECENT_ORDERS:]
+    return {**document, "orders": {key: orders[key] for key in latest}}
 
 
 def without_delivery_marks(value: Any) -> Any:

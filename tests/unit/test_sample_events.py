@@ -1,4 +1,4 @@
-"""The files in events/ fit the template, the schemas, one another, and what events/README.md says of them."""
+"""The files in events/ agree with the template, the schemas, one another and events/README.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
-from tests.samples import EVENTS, load, messages, published_classes, schema_of
+from tests.samples import EVENTS, SCHEMAS, load, messages, published_classes, schema_of
 from tests.template import DEVELOPMENT, resources, sources, target
 
 README = (EVENTS / "README.md").read_text()
@@ -19,11 +19,11 @@ DOCUMENTED = dict(re.findall(r"^\| `(\w+)\.json` \| (\w+) \|", README, re.MULTIL
 BATCHES = [name for name in SAMPLES if name.endswith(("batch", "partial_failure"))]
 COMMANDS = ["order_history_rebuild_advance"]
 REQUESTS = [name for name in SAMPLES if name not in (*BATCHES, *COMMANDS)]
-POISON = "customers_subscriber_partial_failure"
+INVALID = "customers_subscriber_partial_failure"
 
 
 def samples_of_events() -> list[dict[str, Any]]:
-    """All messages and stream records as `source`, `detail-type` and `detail`."""
+    """Return all messages and stream records as `source`, `detail-type` and `detail`."""
     found = [message for name in BATCHES if "relay" not in name for message in messages(load(name))]
     for record in load("outbox_relay_batch")["Records"]:
         image = record["dynamodb"]["NewImage"]
@@ -47,31 +47,43 @@ def valid_events() -> dict[str, DomainEventEnvelope]:
             continue
         schema_of(envelope.event_type).validate(message["detail"])
         known = decoded.setdefault(envelope.metadata.event_id, envelope)
-        assert known == envelope, "one event is told in two ways"
+        assert known == envelope, "two samples of one event differ"
     return decoded
 
 
-def test_the_readme_has_every_file_and_no_other() -> None:
+def test_readme_lists_exactly_the_files() -> None:
     assert sorted(DOCUMENTED) == SAMPLES
 
 
-def test_there_is_a_sample_for_every_function() -> None:
+def test_every_function_has_a_sample() -> None:
     handlers = {n: f["CodeUri"] + f["Handler"] for n, f in DEVELOPMENT.functions.items()}
 
     assert {handlers[name] for name in DOCUMENTED.values()} == set(handlers.values())
 
 
-def test_only_the_poison_message_is_no_valid_event() -> None:
+def test_only_one_sample_message_is_invalid() -> None:
     invalid = [
         message
         for message in samples_of_events()
         if not schema_of(message["detail-type"]).is_valid(message["detail"])
     ]
 
-    assert [message in messages(load(POISON)) for message in invalid] == [True]
+    assert [message in messages(load(INVALID)) for message in invalid] == [True]
 
 
-def test_an_answer_in_the_samples_has_the_id_that_the_code_gives_it() -> None:
+def test_stored_events_stay_readable() -> None:
+    """The samples stand for stored events: a schema keeps their fields and requires no others."""
+    events = [e for e in samples_of_events() if schema_of(e["detail-type"]).is_valid(e["detail"])]
+    assert {e["detail-type"] for e in events} == {cls.__name__ for cls in published_classes()}
+    metadata = json.loads((SCHEMAS / "metadata.json").read_text())
+    for event in events:
+        data = json.loads((SCHEMAS / f"{event['detail-type']}.json").read_text())
+        for part, schema in (("metadata", metadata), ("data", data["properties"]["data"])):
+            stored = event["detail"][part].keys()
+            assert set(schema["required"]) <= stored <= set(schema["properties"]), event
+
+
+def test_ids_of_sample_answers_are_derived_as_in_the_code() -> None:
     for envelope in valid_events().values():
         metadata = envelope.metadata
         if metadata.causation_id is not None:
@@ -79,7 +91,7 @@ def test_an_answer_in_the_samples_has_the_id_that_the_code_gives_it() -> None:
             assert metadata.event_id == cause.effect_id(envelope.event.source)
 
 
-def test_a_samples_answers_are_in_the_correlation_of_what_they_answer() -> None:
+def test_sample_answers_have_the_correlation_of_their_cause() -> None:
     events = valid_events()
     for envelope in events.values():
         question = events.get(envelope.metadata.causation_id or "")
@@ -89,7 +101,7 @@ def test_a_samples_answers_are_in_the_correlation_of_what_they_answer() -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_sample_request_is_for_a_route_of_its_function(name: str) -> None:
+def test_sample_request_is_for_a_route_of_its_function(name: str) -> None:
     request = load(name)
     path = request["resource"].format(**request["pathParameters"] or {})
     routes = sources(DEVELOPMENT.functions[DOCUMENTED[name]], "Api")
@@ -103,7 +115,7 @@ def test_a_sample_request_is_for_a_route_of_its_function(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in BATCHES if "relay" not in name])
-def test_the_rule_of_its_function_lets_all_of_a_sample_batch_pass(name: str) -> None:
+def test_rule_of_the_function_matches_its_sample_batch(name: str) -> None:
     subscriber = DOCUMENTED[name].removesuffix("Function")
     pattern = resources("AWS::Events::Rule")[f"{subscriber}Rule"]["EventPattern"]
 
@@ -112,13 +124,13 @@ def test_the_rule_of_its_function_lets_all_of_a_sample_batch_pass(name: str) -> 
         assert message["detail-type"] in pattern["detail-type"]
 
 
-def test_the_readme_knows_who_listens_to_each_event() -> None:
-    listeners: dict[str, set[str]] = {cls.__name__: set() for cls in published_classes()}
+def test_readme_lists_the_subscribers_of_each_event() -> None:
+    subscribers: dict[str, set[str]] = {cls.__name__: set() for cls in published_classes()}
     for rule in resources("AWS::Events::Rule").values():
         (queue,) = (target(t["Arn"]) for t in rule["Targets"])
         service = "Order history" if "History" in queue else queue.partition("Subscriber")[0]
         for event_type in rule["EventPattern"]["detail-type"]:
-            listeners[event_type].add(service)
+            subscribers[event_type].add(service)
     documented = re.findall(r"^\| `([A-Z]\w+)` \|.*\| (.*) \|$", README, re.MULTILINE)
 
-    assert {event: set(who.split(", ")) for event, who in documented} == listeners
+    assert {event: set(who.split(", ")) for event, who in documented} == subscribers

@@ -427,10 +427,10 @@ def test_the_layers_are_built_for_what_the_functions_run_on_unless_somebody_says
     None
 ):
     makefile = (ROOT / "layers/dependencies/Makefile").read_text()
-    built_for = dict(re.findall(r"^(LAMBDA_\w+) \?= (.*)$", makefile, re.MULTILINE))
+    built_for = dict(re.findall(r"^(\w+) \?= (.*)$", makefile, re.MULTILINE))
 
     for function in DEVELOPMENT.functions.values():
-        assert function["Runtime"] == built_for["LAMBDA_PYTHON_RUNTIME"]
+        assert function["Runtime"] == built_for["PYTHON_RUNTIME"]
         assert function["Architectures"] == [built_for["LAMBDA_ARCHITECTURE"]]
 
 

@@ -31,7 +31,9 @@ class Customer:
     def create(
         cls, customer_id: int, name: str, credit_limit: Money
     ) -> tuple[Customer, CustomerCreated]:
-        """Create a customer with the whole credit limit available."""
+        """Create a customer with the whole credit limit available. Raises: ValueError if the limit is negative."""
+        if credit_limit < ZERO:
+            raise ValueError("a credit limit must not be negative")
         customer = cls(customer_id, name, credit_limit, version=1)
         return customer, CustomerCreated(
             customer_id=customer_id, name=name, credit_limit=credit_limit

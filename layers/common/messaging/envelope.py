@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import typing
+import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
@@ -37,7 +38,8 @@ class NewerSchemaVersionError(Exception):
 class EventMetadata:
     """The metadata that every event has."""
 
-    event_id: str
+    event_id: str = field(metadata={"format": "uuid"})
+    """The view uses it as a part of a document's path, so it must not be any text."""
     aggregate_type: str
     aggregate_id: str
     aggregate_version: int = field(metadata={"minimum": 0})
@@ -47,7 +49,7 @@ class EventMetadata:
     correlation_id: str
     causation_id: str | None
     """Id of the event that was handled when this one was published; None for an API request."""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class DomainEventEnvelope:
             occurred_at=now(),
             correlation_id=cause.correlation_id,
             causation_id=cause.event_id,
+            schema_version=SCHEMA_VERSION,
         )
         return cls(metadata, event)
 
@@ -111,7 +114,7 @@ class EventDecoder:
     def decode(self, source: object, detail_type: object, detail: object) -> DomainEventEnvelope:
         """Decode an EventBridge message's `source`, `detail-type` and `detail`.
 
-        Unknown fields are ignored: a publisher may add fields within a schema version.
+        Unknown fields are ignored, and missing fields with a default get it: see events/README.md.
         Raises: InvalidEventError if the event is not one of the classes or breaks its schema;
         NewerSchemaVersionError.
         """
@@ -152,6 +155,8 @@ class _JsonField:
     type: type
     optional: bool
     minimum: int
+    is_uuid: bool
+    has_default: bool
 
     @classmethod
     def of(cls, described: Field[Any], hint: Any) -> _JsonField:
@@ -160,8 +165,15 @@ class _JsonField:
         json_name = re.sub(r"_([a-z])", lambda m: m[1].upper(), described.name)
         if field_type is Money:
             json_name += "Cents"
-        minimum = described.metadata.get("minimum", 1)
-        return cls(described.name, json_name, field_type, bool(types), minimum)
+        return cls(
+            described.name,
+            json_name,
+            field_type,
+            optional=bool(types),
+            minimum=described.metadata.get("minimum", 1),
+            is_uuid=described.metadata.get("format") == "uuid",
+            has_default=described.default is not MISSING,
+        )
 
     def decode(self, value: object) -> Any:
         """Raises: TypeError or ValueError if the value is not of the field's type or out of its bounds."""
@@ -175,6 +187,8 @@ class _JsonField:
             raise TypeError(f"{type(value).__name__} is not a text")
         if not 1 <= len(value.encode()) <= 4 * MAX_TEXT or len(value) > MAX_TEXT:
             raise ValueError("empty or too long")  # encode() raises ValueError for lone surrogates
+        if self.is_uuid and str(uuid.UUID(value)) != value:
+            raise ValueError("not a UUID in lower case with hyphens")
         if self.type is datetime:
             return parse_instant(value)
         return self.type(value) if issubclass(self.type, StrEnum) else value
@@ -212,6 +226,8 @@ def _from_json(cls: type[T], data: object) -> T:
         raise InvalidEventError(f"{cls.__name__} is not an object")
     values: dict[str, Any] = {}
     for json_field in _json_fields(cls):  # type: ignore[arg-type]
+        if json_field.has_default and json_field.json_name not in data:
+            continue  # a field that was added within the schema version
         try:
             values[json_field.name] = json_field.decode(data.get(json_field.json_name))
         except (TypeError, ValueError) as error:

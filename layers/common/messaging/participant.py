@@ -12,6 +12,8 @@ from messaging.envelope import DomainEventEnvelope
 from messaging.outbox import EventAlreadyPublishedError, Outbox
 from messaging.retry import WriteConflictError, retry_on_conflict
 from messaging.subscriber import SECONDS_PER_MESSAGE, Delivery, Handled
+from telemetry import metrics
+from telemetry.metrics import Metric
 
 A = TypeVar("A", bound="Aggregate")
 E = TypeVar("E", bound=DomainEvent)
@@ -78,6 +80,7 @@ class SagaParticipant(Generic[A]):
         try:
             handled = self._commit(deliveries)
         except WriteConflictError:
+            metrics.count(Metric.CONFLICTS_RETRIED)
             yield from self._commit_by_aggregate(deliveries, seconds_left)
         else:
             yield from handled

@@ -38,6 +38,8 @@ MAX_LETTER_BYTES = 240 * 1024
 """Largest record sent to the dead-letter queue; of a larger one, its keys. SQS takes 256 KiB in every region."""
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.05
+MAX_TRACE_HEADER = 500
+"""Longest trace header of an entry, in characters. Source: PutEventsRequestEntry in the EventBridge API reference."""
 CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 3
 PERMANENT_ERRORS = {"InvalidArgument", "MalformedDetail", "NotAuthorizedForSource"}
@@ -166,7 +168,8 @@ class Relay:
             "Detail": text,
         }
         trace_header = image.get("traceHeader", {}).get("S")
-        if trace_header:
+        # An invalid header would fail the call for all entries. Without one, only the trace is lost.
+        if isinstance(trace_header, str) and 1 <= len(trace_header) <= MAX_TRACE_HEADER:
             request["TraceHeader"] = trace_header  # subscribers continue the trace of the writer
         log_keys = {"event_type": event_type}
         if metadata is not None:
@@ -194,7 +197,8 @@ class Relay:
 
     def _send_to_dead_letters(self, record: dict[str, Any], reason: str) -> None:
         body = json.dumps(record)
-        keys = record.get("dynamodb", {}).get("Keys", {})
+        change = record.get("dynamodb")
+        keys = change.get("Keys", {}) if isinstance(change, dict) else {}
         if len(body.encode()) > MAX_LETTER_BYTES:  # the keys identify the outbox item
             body = json.dumps({"dynamodb": {"Keys": keys}})
         self._dead_letters.send(body, reason)

@@ -20,7 +20,7 @@ from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventEr
 logger = Logger(child=True)
 
 SECONDS_PER_MESSAGE = 5.0
-"""Time that a message may take: 4 s of conflicts (retry.py), or 3 s until a database times out.
+"""Time that a message may take: 4 s of conflicts (retry.py), or 4 s until a database times out.
 A message for which less time is left is not tried."""
 
 

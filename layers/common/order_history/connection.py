@@ -108,7 +108,7 @@ def _connect(uri: str, **options: Any) -> Database[Document]:
             maxIdleTimeMS=MAX_IDLE_SECONDS * 1000,
             serverSelectionTimeoutMS=3000,
             connectTimeoutMS=2000,
-            socketTimeoutMS=5000,
+            socketTimeoutMS=4000,
             retryWrites=False,  # DocumentDB does not support it; every write may be repeated
         )
     except (PyMongoError, ValueError) as error:

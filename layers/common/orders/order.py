@@ -17,7 +17,7 @@ from orders.events import (
 )
 from shared.clock import now
 from shared.errors import ConflictError
-from shared.money import Money
+from shared.money import ZERO, Money
 
 E = TypeVar("E", bound=OrderEvent)
 
@@ -47,7 +47,9 @@ class Order:
     def create(
         cls, order_id: int, customer_id: int, order_total: Money
     ) -> tuple[Order, OrderCreated]:
-        """Create a PENDING order."""
+        """Create a PENDING order. Raises: ValueError if the total is not positive."""
+        if order_total <= ZERO:
+            raise ValueError("an order total must be positive")
         order = cls(order_id, customer_id, order_total, created_at=now())
         return order, order._change(OrderState.PENDING, OrderCreated)
 

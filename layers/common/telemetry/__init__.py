@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -13,6 +15,13 @@ __all__ = ["log_invocation", "record"]
 
 
 def log_invocation(logger: Logger, message: str, context: Any, **keys: Any) -> None:
-    """Log the line of this invocation: `keys`, Lambda's request id, and the metrics that were recorded."""
+    """Log the line of this invocation: `keys`, Lambda's request id, and the metrics that were recorded.
+
+    Above level INFO only the metrics are printed: CloudWatch reads them from the log.
+    """
     keys["function_request_id"] = context.aws_request_id
-    logger.info(message, extra={**keys, **metrics.take()})
+    emf = metrics.take()
+    if logger.log_level <= logging.INFO:
+        logger.info(message, extra={**keys, **emf})
+    elif emf:
+        print(json.dumps(emf))

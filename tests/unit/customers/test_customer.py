@@ -1,9 +1,14 @@
+"""The Customer aggregate guards its credit limit, whoever calls it."""
+
 from __future__ import annotations
+
+import copy
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from customers.customer import Customer, CustomerCreditLimitExceededError
 from customers.events import CustomerCreated, CustomerCreditReleased, CustomerCreditReserved
@@ -15,113 +20,112 @@ def a_customer(limit: int = 500) -> Customer:
     return customer
 
 
-def test_a_new_customer_has_all_of_the_credit_limit() -> None:
+def test_new_customer_has_the_whole_credit_limit_available() -> None:
     customer, event = Customer.create(1, "Jane Doe", Money(500))
 
-    assert customer.available_credit == Money(500)
-    assert customer.version == 1
+    assert (customer.available_credit, customer.version) == (Money(500), 1)
     assert event == CustomerCreated(customer_id=1, name="Jane Doe", credit_limit=Money(500))
 
 
-def test_a_reservation_lessens_the_available_credit() -> None:
+def test_reservation_lowers_the_available_credit_and_release_restores_it() -> None:
     customer = a_customer(limit=500)
 
-    event = customer.reserve_credit(7, Money(400))
+    reserved = customer.reserve_credit(7, Money(400))
+    assert (customer.available_credit, customer.version) == (Money(100), 2)
+    assert reserved == CustomerCreditReserved(
+        customer_id=1, order_id=7, available_credit=Money(100)
+    )
 
-    assert customer.available_credit == Money(100)
-    assert customer.version == 2
-    assert event == CustomerCreditReserved(customer_id=1, order_id=7, available_credit=Money(100))
-
-
-def test_the_whole_credit_can_be_reserved() -> None:
-    customer = a_customer(limit=500)
-
-    customer.reserve_credit(7, Money(500))
-
-    assert customer.available_credit == ZERO
-
-
-def test_credit_is_not_reserved_beyond_the_limit() -> None:
-    customer = a_customer(limit=500)
-    customer.reserve_credit(7, Money(400))
-    before = Customer(**{**vars(customer), "reservations": dict(customer.reservations)})
-
-    with pytest.raises(CustomerCreditLimitExceededError):
-        customer.reserve_credit(8, Money(101))
-
-    assert customer == before
-
-
-def test_a_customer_without_a_limit_can_have_no_order() -> None:
-    with pytest.raises(CustomerCreditLimitExceededError):
-        a_customer(limit=0).reserve_credit(7, Money(1))
-
-
-def test_released_credit_is_available_again() -> None:
-    customer = a_customer(limit=500)
-    customer.reserve_credit(7, Money(400))
-
-    event = customer.release_credit(7)
-
-    assert customer.available_credit == Money(500)
-    assert customer.version == 3
-    assert event == CustomerCreditReleased(customer_id=1, order_id=7, available_credit=Money(500))
-
-
-def test_only_credit_that_is_held_can_be_released() -> None:
-    with pytest.raises(KeyError):
-        a_customer().release_credit(7)
+    released = customer.release_credit(7)
+    assert (customer.available_credit, customer.version) == (Money(500), 3)
+    assert released == CustomerCreditReleased(
+        customer_id=1, order_id=7, available_credit=Money(500)
+    )
 
 
 @given(st.integers(0, MAX_CENTS), st.integers(1, MAX_CENTS))
-def test_credit_is_reserved_exactly_if_there_is_enough(limit: int, total: int) -> None:
-    customer = a_customer(limit)
+def test_credit_is_reserved_exactly_if_the_limit_is_not_exceeded(limit: int, total: int) -> None:
+    for amount in {total, max(limit, 1), limit + 1}:
+        customer = a_customer(limit)
+        if amount <= limit:
+            customer.reserve_credit(7, Money(amount))
+            assert customer.available_credit == Money(limit - amount)
+        else:
+            with pytest.raises(CustomerCreditLimitExceededError):
+                customer.reserve_credit(7, Money(amount))
+            assert customer == a_customer(limit)
 
-    try:
-        customer.reserve_credit(7, Money(total))
-    except CustomerCreditLimitExceededError:
-        assert total > limit
-    else:
-        assert total <= limit
+
+def inconsistent(customer: Customer) -> None:
+    """Release more than is reserved: the loaded reservation contradicts the sum."""
+    customer.reservations[8] = Money(401)
+    customer.release_credit(8)
+
+
+INVALID: list[tuple[Callable[[Customer], object], type[Exception]]] = [
+    (lambda c: c.reserve_credit(8, Money(101)), CustomerCreditLimitExceededError),
+    (lambda c: c.reserve_credit(8, ZERO), ValueError),
+    (lambda c: c.reserve_credit(8, Money(-1_000_000)), ValueError),
+    (lambda c: c.reserve_credit(7, Money(1)), ValueError),
+    (lambda c: c.release_credit(8), KeyError),
+    (inconsistent, ValueError),
+    (lambda _: Customer.create(1, "Jane Doe", Money(-1)), ValueError),
+]
+
+
+def test_invalid_commands_are_refused_and_change_no_credit() -> None:
+    for command, error in INVALID:
+        customer = a_customer(limit=500)
+        customer.reserve_credit(7, Money(400))
+        before = copy.deepcopy(customer)
+
+        with pytest.raises(error):
+            command(customer)
+
+        assert (customer.reserved_credit, customer.version) == (before.reserved_credit, 2)
+        assert customer.reservations[7] == Money(400)
 
 
 class CreditMachine(RuleBasedStateMachine):
-    """Any sequence of reservations and releases."""
+    """Call the aggregate with any arguments, valid or not, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.customer = a_customer(limit=1000)
         self.changes = 0
 
-    reserved = Bundle("reserved")
-
-    @rule(target=reserved, total=st.integers(1, 600))
-    def reserve(self, total: int) -> int | None:
-        order_id = 1000 + self.changes
+    @rule(order_id=st.integers(1, 5), total=st.integers(-500, 1500))
+    def reserve(self, order_id: int, total: int) -> None:
+        is_valid = 0 < total <= self.customer.available_credit.cents
+        is_new = order_id not in self.customer.reservations
         try:
             self.customer.reserve_credit(order_id, Money(total))
-        except CustomerCreditLimitExceededError:
-            return None
-        self.changes += 1
-        return order_id
+        except (CustomerCreditLimitExceededError, ValueError):
+            assert not (is_valid and is_new)
+        else:
+            assert is_valid
+            assert is_new
+            self.changes += 1
 
-    @rule(order_id=consumes(reserved))
-    def release(self, order_id: int | None) -> None:
-        if order_id is not None:
+    @rule(order_id=st.integers(1, 5))
+    def release(self, order_id: int) -> None:
+        is_known = order_id in self.customer.reservations
+        try:
             self.customer.release_credit(order_id)
+        except KeyError:
+            assert not is_known
+        else:
+            assert is_known
             self.changes += 1
 
     @invariant()
-    def credit_is_never_negative(self) -> None:
-        assert ZERO <= self.customer.available_credit <= self.customer.credit_limit
-
-    @invariant()
-    def reserved_credit_is_the_sum_of_the_reservations(self) -> None:
+    def reserved_credit_is_the_sum_of_the_reservations_within_the_limit(self) -> None:
         total = sum(money.cents for money in self.customer.reservations.values())
         assert self.customer.reserved_credit == Money(total)
+        assert ZERO <= self.customer.reserved_credit <= self.customer.credit_limit
 
     @invariant()
-    def each_change_is_a_version(self) -> None:
+    def each_change_is_one_version(self) -> None:
         assert self.customer.version == 1 + self.changes
 
 

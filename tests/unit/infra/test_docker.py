@@ -1,4 +1,4 @@
-"""What the user reads where Docker is not as it should be."""
+"""Errors for a missing or stopped Docker, and the answers of the `docker` command."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.build import PROJECT
 from infra.local.docker import bridge_gateway, function_containers, require_compose, require_docker
 from infra.local.processes import EmbeddedError
 
 
 def install(directory: Path, script: str) -> None:
-    """`docker` is the script, and is all that there is on the PATH but a shell."""
+    """Install the script as `docker`, the only command on the PATH."""
     docker = directory / "docker"
     docker.write_text(f"#!/bin/sh\n{script}\n")
     docker.chmod(0o755)
@@ -23,19 +24,19 @@ def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_without_docker_there_is_another_way() -> None:
+def test_missing_docker_names_make_up() -> None:
     with pytest.raises(EmbeddedError, match=r"not installed.*\n?.*`make up`"):
         require_docker()
 
 
-def test_an_engine_that_does_not_answer_is_to_be_started(on_path: Path) -> None:
+def test_stopped_engine_is_reported(on_path: Path) -> None:
     install(on_path, "exit 1")
 
     with pytest.raises(EmbeddedError, match="is it running"):
         require_docker()
 
 
-def test_compose_may_be_missing(on_path: Path) -> None:
+def test_missing_compose_is_reported(on_path: Path) -> None:
     install(on_path, '[ "$1" = info ]')
 
     require_docker()
@@ -52,7 +53,7 @@ def test_compose_may_be_missing(on_path: Path) -> None:
         ("null", None),
     ],
 )
-def test_the_gateway_is_what_docker_says_or_else_its_networks_first_address(
+def test_gateway_defaults_to_first_address_of_ipv4_network(
     on_path: Path, networks: str, gateway: str | None
 ) -> None:
     install(on_path, f"echo '{networks}'")
@@ -60,7 +61,7 @@ def test_the_gateway_is_what_docker_says_or_else_its_networks_first_address(
     assert bridge_gateway() == gateway
 
 
-def test_only_containers_of_this_build_are_its_containers(on_path: Path) -> None:
-    install(on_path, "echo 'a1 /project/build/Api'; echo 'b2 /elsewhere/build/Api'")
+def test_only_containers_of_this_checkout_are_listed(on_path: Path) -> None:
+    install(on_path, f"echo 'a1 {PROJECT}/functions/orders'; echo 'b2 /elsewhere/functions/orders'")
 
-    assert function_containers(Path("/project/build")) == {"a1"}
+    assert function_containers() == {"a1"}

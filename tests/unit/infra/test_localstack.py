@@ -1,19 +1,18 @@
-"""The deployment to LocalStack, as far as it can be seen without one."""
+"""The compose file, and the rules of a deployment to LocalStack."""
 
 from __future__ import annotations
 
 import io
 import re
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from infra.local.build import LAMBDA_RUNTIME, Build
-from infra.local.localstack.deployment import (
+from infra.local.build import LAMBDA_RUNTIME
+from infra.local.deployment import (
     Change,
     StartAfreshError,
     function_archive,
@@ -22,91 +21,99 @@ from infra.local.localstack.deployment import (
 )
 from tests.template import ROOT, load_template
 
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra/local/localstack/compose.yaml").read_text())
-SERVICES = list(COMPOSE["services"])
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra/local/compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+FUNCTION_ONLY_LAYER = {"Fn::If": ["HasJwtIssuer", {"Ref": "Jwt"}, {"Ref": "AWS::NoValue"}]}
 TEMPLATE = {
     "Globals": {"Function": {"Layers": [{"Ref": "Third"}, {"Ref": "Common"}]}},
-    "Resources": {"Api": {"Properties": {}}},
+    "Resources": {
+        "Api": {"Properties": {"CodeUri": "../api", "Layers": [FUNCTION_ONLY_LAYER]}},
+        **{
+            name: {"Type": "AWS::Serverless::LayerVersion", "Properties": {"ContentUri": name}}
+            for name in ("Third", "Common", "Jwt")
+        },
+    },
 }
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Build:
-    """A function and two layers, which overlap."""
-    build = replace(Build.for_lambda(), project=tmp_path)
+def artifacts(tmp_path: Path) -> Path:
+    """A function in its source directory, and built layers that overlap."""
     for name, text in (
-        ("Third/python/pymongo/__init__.py", "third"),
-        ("Third/python/shared.py", "third"),
-        ("Common/python/shared.py", "common"),
-        ("Common/python/orders/order.py", "common"),
-        ("Api/orders/order.py", "function"),
-        ("Api/orders_api/handler.py", "function"),
+        ("build/Third/python/pymongo/__init__.py", "third"),
+        ("build/Third/python/shared.py", "third"),
+        ("build/Common/python/shared.py", "common"),
+        ("build/Common/python/orders/order.py", "common"),
+        ("build/Jwt/python/jwt.py", "jwt"),
+        ("api/orders/order.py", "function"),
+        ("api/api.py", "function"),
+        ("api/__pycache__/api.cpython-311.pyc", "local bytecode"),
     ):
-        file = build.artifacts / name
+        file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    return build
+    return tmp_path / "build"
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_every_image_is_pinned(service: str) -> None:
-    image = COMPOSE["services"][service]["image"]
-
-    default = re.sub(r"\$\{\w+:-(.*)\}", r"\1", image)
-    assert re.fullmatch(r"[\w/]+:\d+\.\d+(\.\d+)?", default)
+def archived(artifacts: Path, *, with_layers: bool) -> dict[str, str]:
+    content = function_archive(artifacts, TEMPLATE, "Api", with_layers=with_layers)
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    return {name: archive.read(name).decode() for name in archive.namelist()}
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_every_container_has_a_health_check_and_listens_on_this_machine_only(service: str) -> None:
-    container = COMPOSE["services"][service]
-
-    assert container["healthcheck"]["test"]
-    assert all(port.startswith("127.0.0.1:${") for port in container["ports"])
+def test_images_are_pinned() -> None:
+    for name, service in SERVICES.items():
+        default = re.sub(r"\$\{\w+:-(.*)\}", r"\1", service["image"])
+        assert re.fullmatch(r"[\w/]+:\d+\.\d+(\.\d+)?", default), name
 
 
-def test_every_volume_has_a_name_and_is_declared() -> None:
-    mounted = {v.split(":")[0] for s in COMPOSE["services"].values() for v in s["volumes"]}
-
-    assert {name for name in mounted if not name.startswith("${DOCKER_SOCKET")} == set(
-        COMPOSE["volumes"]
-    )
+def test_containers_have_health_checks_and_listen_on_loopback_only() -> None:
+    for name, service in SERVICES.items():
+        assert service["healthcheck"]["test"], name
+        assert all(port.startswith("127.0.0.1:${") for port in service["ports"]), name
 
 
-def test_the_functions_containers_are_in_mongodbs_network() -> None:
-    settings = COMPOSE["services"]["localstack"]["environment"]
+def test_functions_containers_are_in_mongodbs_network() -> None:
+    network = SERVICES["localstack"]["environment"]["LAMBDA_DOCKER_NETWORK"]
 
-    assert settings["LAMBDA_DOCKER_NETWORK"] == COMPOSE["networks"]["default"]["name"]
+    assert network == COMPOSE["networks"]["default"]["name"]
     assert "mongodb" in SERVICES
 
 
-def test_containers_run_the_templates_python_unless_told_otherwise() -> None:
+def test_containers_run_the_templates_python() -> None:
     assert load_template()["Parameters"]["PythonRuntime"]["Default"] == LAMBDA_RUNTIME
 
 
-def test_a_functions_archive_has_its_layers_and_its_own_code_comes_first(build: Build) -> None:
-    archive = zipfile.ZipFile(io.BytesIO(function_archive(build, TEMPLATE, "Api")))
-
-    assert {name: archive.read(name).decode() for name in archive.namelist()} == {
-        "pymongo/__init__.py": "third",
-        "shared.py": "common",
+def test_archive_has_the_functions_source_without_bytecode(artifacts: Path) -> None:
+    assert archived(artifacts, with_layers=False) == {
         "orders/order.py": "function",
-        "orders_api/handler.py": "function",
+        "api.py": "function",
     }
 
 
-def test_an_archive_of_the_same_files_is_the_same(build: Build) -> None:
-    before = function_archive(build, TEMPLATE, "Api")
-    (build.artifacts / "Api/orders_api/handler.py").touch()
+def test_archive_with_layers_includes_conditional_ones_and_own_code_wins(artifacts: Path) -> None:
+    assert archived(artifacts, with_layers=True) == {
+        "pymongo/__init__.py": "third",
+        "shared.py": "common",
+        "orders/order.py": "function",
+        "api.py": "function",
+        "jwt.py": "jwt",
+    }
 
-    assert function_archive(build, TEMPLATE, "Api") == before
+
+def test_archives_of_equal_files_are_equal(artifacts: Path) -> None:
+    before = function_archive(artifacts, TEMPLATE, "Api", with_layers=True)
+    (artifacts / "../api/api.py").touch()
+
+    assert function_archive(artifacts, TEMPLATE, "Api", with_layers=True) == before
 
 
-def test_a_changed_api_is_refused_before_anything_is_done() -> None:
+def test_changed_api_definition_is_refused() -> None:
     with pytest.raises(StartAfreshError, match="API's definition"):
         require_deployable([Change("Modify", "AWS::ApiGateway::RestApi", "Api")])
 
 
-def test_changed_functions_and_queues_are_deployed() -> None:
+def test_changes_that_localstack_makes_are_accepted() -> None:
     changes = [
         Change("Modify", "AWS::Lambda::Function", "OrdersApiFunction"),
         Change("Modify", "AWS::SQS::Queue", "OrdersSubscriberQueue"),
@@ -117,7 +124,7 @@ def test_changed_functions_and_queues_are_deployed() -> None:
     assert never_made(changes) == []
 
 
-def test_the_user_hears_of_a_change_that_localstack_does_not_make() -> None:
+def test_changes_that_localstack_ignores_are_reported() -> None:
     (note,) = never_made([Change("Modify", "AWS::Events::Rule", "OrdersSubscriberRule")])
 
     assert note.startswith("OrdersSubscriberRule (AWS::Events::Rule) stays as it was")

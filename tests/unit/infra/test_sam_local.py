@@ -1,4 +1,4 @@
-"""What `sam local` is given: the environment file, the settings, and a way to the emulators."""
+"""The environment file and settings of `sam local`, and the forwarding to the emulators."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def environment_of(endpoint: str = ENDPOINT, **variables: str) -> ContainerEnvir
     return ContainerEnvironment.of({"Function": variables}, endpoint, mongodb_port=27018)
 
 
-def test_a_function_keeps_its_variables_and_finds_the_emulator_from_its_container() -> None:
+def test_function_keeps_its_variables_and_reaches_the_emulator() -> None:
     environment = environment_of(ORDERS_TABLE="stack-Orders", AWS_ENDPOINT_URL=ENDPOINT)
 
     assert environment.functions == {
@@ -45,7 +45,7 @@ def test_a_function_keeps_its_variables_and_finds_the_emulator_from_its_containe
     [
         ("mongodb://127.0.0.1:27117/view", f"mongodb://{CONTAINER_HOST}:27117/view", {27117}),
         ("mongodb://localhost/view", f"mongodb://{CONTAINER_HOST}:27017/view", {27017}),
-        # The compose file's server: by its name for LocalStack's functions, by its port for ours.
+        # The compose file's server, at its published port.
         ("mongodb://mongodb:27017/view", f"mongodb://{CONTAINER_HOST}:27018/view", {27018}),
         (
             "mongodb://user:p%40ss@localhost:1,127.0.0.1:2/view?tls=false",
@@ -55,7 +55,7 @@ def test_a_function_keeps_its_variables_and_finds_the_emulator_from_its_containe
         ("mongodb+srv://user:pass@db.example.net/", "mongodb+srv://user:pass@db.example.net/", ()),
     ],
 )
-def test_mongodb_on_this_machine_is_found_from_the_container(
+def test_mongodb_on_this_machine_is_reached_from_the_container(
     deployed: str, in_container: str, ports: set[int]
 ) -> None:
     environment = environment_of(MONGODB_URI=deployed)
@@ -64,7 +64,7 @@ def test_mongodb_on_this_machine_is_found_from_the_container(
     assert environment.ports == {4566, *ports}
 
 
-def test_an_emulator_on_another_machine_needs_no_forwarding() -> None:
+def test_emulator_on_another_machine_is_not_forwarded() -> None:
     environment = environment_of("http://localstack.example.net:4566")
 
     assert environment.functions["Function"] == {
@@ -73,7 +73,7 @@ def test_an_emulator_on_another_machine_needs_no_forwarding() -> None:
     assert environment.ports == set()
 
 
-def test_the_file_may_have_a_password_in_it_and_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     file = tmp_path / "new" / "environment.json"
 
     environment_of(ORDERS_TABLE="stack-Orders").write(file)
@@ -83,7 +83,7 @@ def test_the_file_may_have_a_password_in_it_and_is_for_its_owner_only(tmp_path: 
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_settings_name_the_file_and_the_host_that_are_written_into_it(command: str) -> None:
+def test_samconfig_names_the_file_and_the_host(command: str) -> None:
     settings = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"][command][
         "parameters"
     ]
@@ -92,8 +92,8 @@ def test_settings_name_the_file_and_the_host_that_are_written_into_it(command: s
     assert settings["add_host"] == [f"{CONTAINER_HOST}:host-gateway"]
 
 
-def test_the_template_declares_every_variable_that_the_file_sets() -> None:
-    """SAM CLI passes over the others. What is deployed is declared; what is added to that has to be, too."""
+def test_template_declares_each_variable_of_the_file() -> None:
+    """SAM CLI ignores variables that the template does not declare."""
     for_all = load_template()["Globals"]["Function"]["Environment"]["Variables"]
     deployed = {
         name: {**for_all, **function["Environment"]["Variables"]}
@@ -107,8 +107,8 @@ def test_the_template_declares_every_variable_that_the_file_sets() -> None:
         assert variables.keys() <= deployed[function].keys(), function
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="there, 127.0.0.2 is no address")
-def test_what_connects_at_the_gateway_reaches_the_emulator_on_loopback() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address on Linux only")
+def test_connections_to_the_gateway_reach_loopback() -> None:
     async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             writer.write((await reader.readline()).upper())
@@ -118,7 +118,7 @@ def test_what_connects_at_the_gateway_reaches_the_emulator_on_loopback() -> None
         emulator = await asyncio.start_server(shout, "127.0.0.1")
         port = emulator.sockets[0].getsockname()[1]
         await forward_port(OTHER_LOOPBACK, port)
-        # Where something listens already, nothing is to be done.
+        # The port is taken now, so nothing happens.
         await forward_port(OTHER_LOOPBACK, port)
         reader, writer = await asyncio.open_connection(OTHER_LOOPBACK, port)
         writer.write(b"hello\n")
@@ -129,5 +129,5 @@ def test_what_connects_at_the_gateway_reaches_the_emulator_on_loopback() -> None
     assert asyncio.run(answer()) == b"HELLO\n"
 
 
-def test_nothing_is_forwarded_where_the_gateway_is_not_an_address_of_this_machine() -> None:
+def test_address_of_another_machine_is_not_forwarded() -> None:
     asyncio.run(forward_port("192.0.2.1", 4566))

@@ -1,145 +1,337 @@
+"""The relay with a bus and a dead-letter queue in memory."""
+
 from __future__ import annotations
 
+import copy
+import json
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customers.events import CustomerCreated
-from messaging.domain_event import Cause
-from messaging.envelope import DomainEventEnvelope, InvalidEventError
-from messaging.relay import _chunks, _Entry, to_entry
-from shared.money import Money
+from messaging import relay as relay_module
+from messaging.relay import (
+    MAX_BYTES,
+    MAX_LETTER_BYTES,
+    Entry,
+    EventsNotPublishedError,
+    Relay,
+)
 from tests.samples import load
 
-MAX_ENTRIES, MAX_BYTES = 10, 256 * 1024
 KIB = 1024
+THROTTLED = ClientError({"Error": {"Code": "ThrottlingException", "Message": "..."}}, "PutEvents")
+UNREACHABLE = EndpointConnectionError(endpoint_url="https://events")
 
 
-def a_record(**image: str) -> dict[str, Any]:
-    (record, *_) = load("outbox_relay_batch")["Records"]
-    record["dynamodb"]["NewImage"] |= {name: {"S": text} for name, text in image.items()}
-    return dict(record)
+class Bus:
+    """A relay's bus. Each call gets the next of `answers`: an error, or an error code per entry's position."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Any]] = []
+        self.published: list[Any] = []
+        self.letters: list[tuple[Any, str]] = []
+        self.answers: deque[Exception | dict[int, str]] = deque()
+        self.relay = Relay("the-bus", self)  # type: ignore[arg-type]
+        self.relay.__dict__["_events"] = self
+
+    def put_events(self, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803, as boto3 has it
+        self.calls.append([entry_id(entry) for entry in Entries])
+        answer = self.answers.popleft() if self.answers else {}
+        if isinstance(answer, Exception):
+            raise answer
+        self.published += [e for n, e in enumerate(Entries) if n not in answer]
+        results = [
+            {"ErrorCode": answer[n], "ErrorMessage": "..."} if n in answer else {"EventId": "id"}
+            for n in range(len(Entries))
+        ]
+        return {"FailedEntryCount": len(answer), "Entries": results}
+
+    def send(self, body: str, reason: str) -> None:
+        """Receive a dead letter."""
+        self.letters.append((json.loads(body), reason))
+
+    @property
+    def published_ids(self) -> list[str]:
+        return [entry_id(entry) for entry in self.published]
 
 
-def test_an_entry_is_what_the_outbox_has() -> None:
-    record = a_record()
-    image = record["dynamodb"]["NewImage"]
+def entry_id(entry: Any) -> str:
+    return str(json.loads(entry["Detail"])["metadata"]["eventId"])
 
-    entry = to_entry(record, "the-bus")
 
-    assert entry.request == {
+@pytest.fixture
+def bus(monkeypatch: pytest.MonkeyPatch) -> Bus:
+    monkeypatch.setattr(relay_module, "time", SimpleNamespace(sleep=lambda _: None))
+    return Bus()
+
+
+def records() -> list[dict[str, Any]]:
+    sample: list[dict[str, Any]] = load("outbox_relay_batch")["Records"]
+    return sample
+
+
+def image(record: dict[str, Any]) -> dict[str, Any]:
+    new_image: dict[str, Any] = record["dynamodb"]["NewImage"]
+    return new_image
+
+
+IDS = [image(record)["eventId"]["S"] for record in records()]
+
+
+def change_detail(record: dict[str, Any], change: Callable[[dict[str, Any]], object]) -> None:
+    detail = json.loads(image(record)["detail"]["S"])
+    change(detail)
+    image(record)["detail"]["S"] = json.dumps(detail)
+
+
+# Publishing
+
+
+def test_entry_is_the_outbox_item_unchanged(bus: Bus) -> None:
+    record = records()[0]
+
+    result = bus.relay.publish([record])
+
+    (entry,) = bus.published
+    assert entry == {
         "EventBusName": "the-bus",
         "Source": "customers-and-orders.orders",
         "DetailType": "OrderCreated",
-        "Detail": image["detail"]["S"],
+        "Detail": image(record)["detail"]["S"],
     }
+    assert [e.log_keys["event_id"] for e in result.published] == IDS[:1]
 
 
-def test_the_size_of_an_entry_is_in_bytes() -> None:
-    record = a_record(
-        source="s", eventType="Zoë", detail=a_record()["dynamodb"]["NewImage"]["detail"]["S"]
-    )
+def test_valid_trace_header_is_passed_on_and_any_other_is_dropped(bus: Bus) -> None:
+    header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    batch = [copy.deepcopy(records()[0]) for _ in range(5)]
+    values = [{"S": header}, {"N": "1"}, {"S": 1}, {"S": ""}, {"S": "x" * 501}]
+    for record, value in zip(batch, values, strict=True):
+        image(record)["traceHeader"] = value
 
-    entry = to_entry(record, "the-bus")
+    bus.relay.publish(batch)
+
+    assert [entry.get("TraceHeader") for entry in bus.published] == [header, *[None] * 4]
+    assert bus.letters == []
+
+
+def test_size_of_an_entry_is_in_bytes(bus: Bus) -> None:
+    record = records()[0]
+    image(record).update(eventType={"S": "Zoë"}, source={"S": "s"})
+
+    (entry,) = bus.relay.publish([record]).published
 
     assert entry.size == 1 + 4 + len(entry.request["Detail"])
 
 
-@pytest.mark.parametrize("name", ["source", "eventType", "detail"])
-def test_a_record_without_one_of_its_attributes_is_invalid(name: str) -> None:
-    record = a_record()
-    del record["dynamodb"]["NewImage"][name]
+def test_newer_schema_version_is_published_unread(bus: Bus) -> None:
+    record = records()[0]
+    change_detail(record, lambda d: d["metadata"].update(schemaVersion=2, occurredAt={}))
 
-    with pytest.raises(InvalidEventError, match=name):
-        to_entry(record, "the-bus")
+    (entry,) = bus.relay.publish([record]).published
 
-
-@pytest.mark.parametrize(
-    "detail",
-    [
-        "",
-        "no JSON",
-        "[" * 100_000,
-        "[]",
-        "null",
-        "{}",
-        '{"metadata": {}, "data": {}}',
-        '{"metadata": null, "data": {}}',
-    ],
-)
-def test_a_record_whose_detail_is_no_event_is_invalid(detail: str) -> None:
-    with pytest.raises(InvalidEventError):
-        to_entry(a_record(detail=detail), "the-bus")
+    assert bus.published_ids == IDS[:1]
+    assert entry.occurred_at is None
+    assert bus.letters == []
 
 
-@pytest.mark.parametrize("data", ["", ', "data": null', ', "data": []', ', "data": "text"'])
-def test_a_record_whose_event_has_no_facts_is_invalid(data: str) -> None:
-    detail = a_record()["dynamodb"]["NewImage"]["detail"]["S"]
-    metadata = detail[: detail.index(',"data"')]
+def test_ten_entries_are_one_call_and_all_are_published_in_order(bus: Bus) -> None:
+    bus.relay.publish(records() * 25)
 
-    with pytest.raises(InvalidEventError, match="data"):
-        to_entry(a_record(detail=f"{metadata}{data}}}"), "the-bus")
-
-
-@pytest.mark.parametrize("record", [{}, {"dynamodb": {}}, {"dynamodb": {"Keys": {}}}])
-def test_a_record_without_an_image_is_invalid(record: dict[str, Any]) -> None:
-    with pytest.raises(InvalidEventError):
-        to_entry(record, "the-bus")
-
-
-def test_a_record_is_invalid_from_the_byte_on_that_the_bus_does_not_take() -> None:
-    def record_of(size: int) -> dict[str, Any]:
-        def detail(name: str) -> str:
-            event = CustomerCreated(customer_id=1, name=name, credit_limit=Money(5))
-            return DomainEventEnvelope.wrap(event, 1, Cause("a request")).to_detail()
-
-        return a_record(
-            source="s", eventType="t", detail=detail("x" * (size - 2 - len(detail(""))))
-        )
-
-    assert to_entry(record_of(MAX_BYTES), "the-bus").size == MAX_BYTES
-    with pytest.raises(InvalidEventError, match="bytes"):
-        to_entry(record_of(MAX_BYTES + 1), "the-bus")
-
-
-def entries_of(sizes: list[int]) -> list[_Entry]:
-    instants = [datetime.fromtimestamp(n, UTC) for n in range(len(sizes))]
-    return [
-        _Entry({"Time": instant}, size, {}, instant)
-        for instant, size in zip(instants, sizes, strict=True)
-    ]
-
-
-def test_ten_entries_are_sent_at_once() -> None:
-    chunks = list(_chunks(entries_of([1] * 25)))
-
-    assert [len(chunk) for chunk in chunks] == [10, 10, 5]
-
-
-def test_entries_are_sent_in_as_few_calls_as_their_sizes_allow() -> None:
-    chunks = list(_chunks(entries_of([100 * KIB, 100 * KIB, 56 * KIB, 1, 255 * KIB, 2 * KIB])))
-
-    assert [[entry.size for entry in chunk] for chunk in chunks] == [
-        [100 * KIB, 100 * KIB, 56 * KIB],
-        [1, 255 * KIB],
-        [2 * KIB],
-    ]
-
-
-def test_nothing_is_sent_of_nothing() -> None:
-    assert list(_chunks([])) == []
+    assert [len(call) for call in bus.calls] == [10] * 10
+    assert bus.published_ids == IDS * 25
 
 
 @given(st.lists(st.integers(1, MAX_BYTES), max_size=40))
-def test_no_call_is_too_large_and_all_entries_are_sent_in_order(sizes: list[int]) -> None:
-    entries = entries_of(sizes)
+def test_no_call_exceeds_the_limits_and_all_entries_are_sent_in_order(sizes: list[int]) -> None:
+    entries = [
+        Entry({}, {}, size, {}, datetime.fromtimestamp(n, UTC)) for n, size in enumerate(sizes)
+    ]
 
-    chunks = list(_chunks(entries))
+    chunks = list(Bus().relay._chunks(entries))
 
     assert [entry for chunk in chunks for entry in chunk] == entries
     for chunk in chunks:
-        assert 1 <= len(chunk) <= MAX_ENTRIES
-        assert sum(entry.size for entry in chunk) <= MAX_BYTES
+        assert 1 <= len(chunk) <= 10
+        assert sum(entry.size for entry in chunk) <= 256 * KIB
+    for chunk, (following, *_) in pairwise(chunks):
+        assert len(chunk) == 10 or sum(e.size for e in [*chunk, following]) > 256 * KIB
+
+
+def test_time_outs_of_the_bus_are_seconds_and_botocore_does_not_retry() -> None:
+    dead_letters: Any = None
+    config: Any = Relay("the-bus", dead_letters)._events.meta.config
+
+    assert (config.connect_timeout, config.read_timeout) == (1, 3)
+    assert config.retries["total_max_attempts"] == 1
+
+
+# Entries that the bus refuses
+
+
+def test_only_refused_entries_are_retried_in_order(bus: Bus) -> None:
+    first, second, third, fourth = IDS
+    bus.answers.extend([dict.fromkeys((0, 2, 3), "ThrottlingException"), {1: "InternalFailure"}])
+
+    bus.relay.publish(records())
+
+    assert bus.calls == [[first, second, third, fourth], [first, third, fourth], [third]]
+    assert sorted(bus.published_ids) == sorted(IDS)
+
+
+def test_later_chunks_wait_for_refused_entries(bus: Bus) -> None:
+    bus.answers.append({9: "ThrottlingException"})
+
+    bus.relay.publish(records() * 3)
+
+    assert [len(call) for call in bus.calls] == [10, 1, 2]
+    assert bus.calls[1] == bus.calls[0][9:]
+
+
+def test_failed_call_is_retried_with_growing_pauses(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        bounds.append((low, high))
+        return low
+
+    monkeypatch.setattr(relay_module, "random", SimpleNamespace(uniform=uniform))
+    bus.answers.extend([THROTTLED, UNREACHABLE, THROTTLED])
+
+    bus.relay.publish(records())
+
+    assert bus.calls == [IDS] * 4
+    assert bounds == [(0, 0.1), (0, 0.2), (0, 0.4)]
+
+
+def test_batch_fails_after_four_attempts_without_dead_letters_and_is_then_published_whole(
+    bus: Bus,
+) -> None:
+    refusals: list[Exception | dict[int, str]] = [THROTTLED, UNREACHABLE, {0: "InternalFailure"}]
+    for answer in refusals:
+        bus.published.clear()
+        bus.answers.extend([answer] * 4)
+        batch = [*records(), {"dynamodb": {}}]
+
+        with pytest.raises(EventsNotPublishedError):
+            bus.relay.publish(batch)
+        assert IDS[0] not in bus.published_ids
+        assert bus.letters == []
+    bus.published.clear()
+
+    assert bus.relay.publish(batch).dead_letters == 1
+
+    assert bus.published_ids == IDS
+    assert len(bus.letters) == 1
+
+
+def test_permanently_refused_entry_is_dead_lettered_at_once_and_throttled_ones_are_retried(
+    bus: Bus,
+) -> None:
+    for code in ("InvalidArgument", "MalformedDetail", "NotAuthorizedForSource"):
+        bus.calls.clear()
+        bus.letters.clear()
+        bus.answers.append({1: code, 2: "ThrottlingException"})
+
+        result = bus.relay.publish(records())
+
+        assert bus.calls == [IDS, [IDS[2]]]
+        assert bus.letters == [(records()[1], f"{code}: ...")]
+        assert (len(result.published), result.dead_letters) == (3, 1)
+
+
+# Records that can never be published
+
+
+def replaced(path: str, value: object) -> dict[str, Any]:
+    """Return the second record with another value at the path below `NewImage`; without it for `...`."""
+    record = records()[1]
+    *names, last = path.split(".")
+    target = image(record)
+    for name in names:
+        target = target[name]
+    if value is ...:
+        del target[last]
+    else:
+        target[last] = value
+    return record
+
+
+def with_data(value: object) -> dict[str, Any]:
+    record = records()[1]
+    change_detail(record, lambda d: d.pop("data") if value is ... else d.update(data=value))
+    return record
+
+
+INVALID: list[dict[str, Any]] = [
+    *({}, {"dynamodb": {}}, {"dynamodb": []}, {"dynamodb": {"NewImage": []}}),
+    *(replaced(name, ...) for name in ("source", "eventType", "detail", "detail.S")),
+    *(replaced(name, {"N": "1"}) for name in ("source", "eventType", "detail")),
+    *(replaced(f"{name}.S", 5) for name in ("source", "eventType", "detail")),
+    replaced("source.S", "\ud800"),
+    replaced("traceHeader", ["a list"]),
+    *(replaced("detail.S", text) for text in ("", "not JSON", "[" * 100_000, "[]", "null", "{}")),
+    replaced("detail.S", '{"metadata": {}, "data": {}}'),
+    replaced("detail.S", '{"metadata": {"schemaVersion": 2}}'),
+    *map(with_data, (..., None, [], "text")),
+]
+
+
+def test_record_that_is_no_event_is_dead_lettered_and_its_neighbours_are_published(
+    bus: Bus,
+) -> None:
+    first, _, *others = records()
+    for invalid in INVALID:
+        bus.published.clear()
+        bus.letters.clear()
+
+        result = bus.relay.publish([first, invalid, *others])
+
+        assert bus.published_ids == [IDS[0], *IDS[2:]], invalid
+        ((letter, reason),) = bus.letters
+        assert letter == json.loads(json.dumps(invalid))
+        assert reason
+        assert result.dead_letters == 1
+
+
+def test_record_too_large_for_the_bus_is_dead_lettered_as_its_keys(bus: Bus) -> None:
+    def of_size(size: int) -> dict[str, Any]:
+        record = records()[0]
+        missing = size - sum(len(image(record)[n]["S"]) for n in ("source", "eventType"))
+        change_detail(record, lambda d: d["data"].update(padding=""))
+        missing -= len(image(record)["detail"]["S"])
+        change_detail(record, lambda d: d["data"].update(padding="x" * missing))
+        return record
+
+    largest, too_large = of_size(256 * KIB), of_size(256 * KIB + 1)
+
+    bus.relay.publish([largest, too_large])
+
+    assert [entry["Detail"] for entry in bus.published] == [image(largest)["detail"]["S"]]
+    ((letter, reason),) = bus.letters
+    assert letter == {"dynamodb": {"Keys": too_large["dynamodb"]["Keys"]}}
+    assert "bytes" in reason
+
+
+def test_invalid_record_of_at_most_240_kib_is_a_whole_dead_letter(bus: Bus) -> None:
+    def of_size(size: int) -> dict[str, Any]:
+        empty = {"dynamodb": {"Keys": {"eventId": {"S": "x"}}, "padding": ""}}
+        padding = "x" * (size - len(json.dumps(empty)))
+        return {"dynamodb": {**empty["dynamodb"], "padding": padding}}
+
+    whole, cut = of_size(MAX_LETTER_BYTES), of_size(MAX_LETTER_BYTES + 1)
+
+    bus.relay.publish([whole, cut])
+
+    keys = {"dynamodb": {"Keys": {"eventId": {"S": "x"}}}}
+    assert [letter for letter, _ in bus.letters] == [whole, keys]

@@ -1,38 +1,59 @@
 from __future__ import annotations
 
+import hashlib
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from shared.idempotency import IdempotentRequest
 
+REQUEST = {"customerId": 1, "orderTotal": {"amount": 4}}
 
-def test_equal_requests_have_equal_fingerprints_in_any_order_of_fields() -> None:
-    one = IdempotentRequest.of("key", "jane", {"name": "Jane", "creditLimit": {"a": 1, "b": 2}})
-    other = IdempotentRequest.of("key", "jane", {"creditLimit": {"b": 2, "a": 1}, "name": "Jane"})
+
+def test_fingerprint_is_the_same_for_equal_requests_however_they_were_spelled() -> None:
+    spelled_otherwise = {"orderTotal": {"amount": 4}, "customerId": 1}
+
+    one, other = (IdempotentRequest.of("key", "me", r) for r in (REQUEST, spelled_otherwise))
 
     assert (one.key, one.fingerprint) == (other.key, other.fingerprint)
     assert len(one.key) == len(one.fingerprint) == 64
 
 
-def test_any_other_value_has_another_fingerprint() -> None:
-    requests: list[dict[str, object]] = [
-        {"n": 1},
-        {"n": 2},
-        {"n": "1"},
-        {"n": None},
-        {},
-        {"n": 1, "m": None},
-        {"n": [1]},
+def test_every_field_of_the_request_is_part_of_the_fingerprint() -> None:
+    requests: list[dict[str, Any]] = [
+        REQUEST,
+        {**REQUEST, "customerId": 2},
+        {**REQUEST, "orderTotal": {"amount": 5}},
+        {**REQUEST, "added": None},
+        {"customerId": 1},
     ]
-    fingerprints = {
-        IdempotentRequest.of("key", "jane", request).fingerprint for request in requests
-    }
 
-    assert len(fingerprints) == len(requests)
+    assert len({IdempotentRequest.of("key", "me", r).fingerprint for r in requests}) == 5
 
 
-def test_keys_are_scoped_by_caller() -> None:
-    pairs = [("key", "jane"), ("key", "john"), ("ey", "janek"), ("keyjane", ""), ("", "keyjane")]
+@given(*[st.text(max_size=10)] * 4)
+def test_two_callers_or_two_keys_never_share_a_key(
+    key: str, caller: str, other_key: str, other_caller: str
+) -> None:
+    one = IdempotentRequest.of(key, caller, REQUEST)
+    other = IdempotentRequest.of(other_key, other_caller, REQUEST)
 
-    assert len({IdempotentRequest.of(*pair, {}).key for pair in pairs}) == len(pairs)
+    assert (one.key == other.key) is ((key, caller) == (other_key, other_caller))
 
 
-def test_key_expires_after_a_day() -> None:
-    assert IdempotentRequest("key", "fingerprint", made_at=1_000_000).expires_at == 1_086_400
+def test_hashes_are_whole_sha_256() -> None:
+    request = IdempotentRequest.of("key", "me", {"a": 1})
+
+    assert request.key == hashlib.sha256(b'["me", "key"]').hexdigest()
+    assert request.fingerprint == hashlib.sha256(b'{"a": 1}').hexdigest()
+
+
+def test_key_expires_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.9)
+
+    request = IdempotentRequest.of("key", "me", {})
+
+    assert (request.made_at, request.expires_at) == (1_000_000, 1_086_400)

@@ -13,7 +13,7 @@ def at(monkeypatch: pytest.MonkeyPatch, instant: datetime) -> None:
 
 
 @pytest.mark.parametrize("year", [2025, 2026, 2094])
-def test_a_javascript_client_can_hold_every_id(monkeypatch: pytest.MonkeyPatch, year: int) -> None:
+def test_ids_are_exact_in_javascript(monkeypatch: pytest.MonkeyPatch, year: int) -> None:
     at(monkeypatch, datetime(year, 1, 1, 0, 0, 1, tzinfo=UTC))
 
     identifiers = [new_id() for _ in range(1000)]
@@ -21,7 +21,7 @@ def test_a_javascript_client_can_hold_every_id(monkeypatch: pytest.MonkeyPatch, 
     assert all(0 < identifier < 2**53 <= MAX_ID for identifier in identifiers)
 
 
-def test_an_id_made_a_millisecond_later_is_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_are_ordered_by_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
     at(monkeypatch, datetime(2026, 11, 4, 9, 30, 0, 1000, tzinfo=UTC))
     earlier = [new_id() for _ in range(1000)]
     at(monkeypatch, datetime(2026, 11, 4, 9, 30, 0, 2000, tzinfo=UTC))
@@ -30,7 +30,7 @@ def test_an_id_made_a_millisecond_later_is_larger(monkeypatch: pytest.MonkeyPatc
     assert max(earlier) < min(later)
 
 
-def test_ids_of_the_same_millisecond_differ_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_of_one_millisecond_differ_by_random_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     at(monkeypatch, datetime(2026, 11, 4, tzinfo=UTC))
 
     assert len({new_id() for _ in range(1000)}) > 500

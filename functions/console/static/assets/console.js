@@ -1,6 +1,6 @@
-/* The page: what people do goes to the model, what the model knows goes to the page. */
+/* The page: pass the user's commands to the model, and show the model's data. */
 
-import { Problem, useToken } from "./api.js";
+import { Problem, signedRequest, useToken } from "./api.js";
 import { $ } from "./dom.js";
 import { amount, money, shortId } from "./format.js";
 import { Model } from "./model.js";
@@ -8,36 +8,86 @@ import { showCustomer, showCustomers, showOrders, showRush } from "./panes.js";
 import { showSaga } from "./saga.js";
 import { Watch } from "./watch.js";
 
-const PATIENCE = { unsettled: 1500, settled: 5000 }; // milliseconds
+const LONGEST_PAUSE = { unsettled: 1500, settled: 5000 }; // milliseconds
 
 const model = new Model(show);
-const watch = new Watch(look, () => (model.isUnsettled() ? PATIENCE.unsettled : PATIENCE.settled));
-const told = new Map();
+const watch = new Watch(look, () => (model.isUnsettled() ? LONGEST_PAUSE.unsettled : LONGEST_PAUSE.settled));
+const announced = new Map();
+let filter = { customer: null, state: "" };
 
 function show() {
   showCustomers(model, (customerId) => act(() => model.select(customerId)));
   showCustomer(model);
-  showOrders(model, (orderId) => act(() => model.selectOrder(orderId)), (orderId) => act(() => model.cancel(orderId)));
+  if (filter.customer !== model.customer) filter = { customer: model.customer, state: "" };
+  showOrders(model, filter.state, {
+    onSelect: (orderId) => act(() => showOrder(orderId)),
+    onCancel: (orderId) => act(() => model.cancel(orderId)),
+    onFilter: (state) => {
+      filter.state = state;
+      show();
+    },
+  });
   showRush(model);
   showSaga(model);
+  showIntro();
+  showAddress();
   announce();
 }
 
-async function look() {
-  let isNew = false;
+function showOrder(orderId) {
+  model.selectOrder(orderId);
+  // On a phone the saga is below the list.
+  if (matchMedia("(max-width: 760px)").matches) $("saga").scrollIntoView();
+}
+
+/** Open the introduction while no customer exists. After that the user opens and closes it. */
+function showIntro() {
+  const isWanted = model.moreCustomers !== undefined && model.customers.size === 0;
+  if ($("intro").dataset.wanted === String(isWanted)) return;
+  $("intro").dataset.wanted = isWanted;
+  $("intro").open = isWanted;
+}
+
+/** Keep the selection in the address, so that it can be linked to and survives a reload. */
+function showAddress() {
+  const hash = model.order ? `#order=${model.order}` : model.customer ? `#customer=${model.customer}` : "";
+  if (hash && hash !== location.hash) history.replaceState(null, "", hash);
+}
+
+/** Select the order or customer that the address names, and start to poll. */
+function openAddress() {
+  const [, kind, id] = /^#(order|customer)=(\d+)$/.exec(location.hash) ?? [];
+  if (kind === "order") act(() => openOrder(id), $("find-form"));
+  else if (kind === "customer") act(() => model.openCustomer(Number(id)));
+  else watch.wake();
+}
+
+async function openOrder(text) {
+  const notFound = new Problem({ errors: [{ field: "orderId", message: "No order has this id." }] });
+  if (!/^[1-9]\d{0,15}$/.test(text.trim())) throw notFound;
   try {
-    isNew = await model.look();
+    await model.openOrder(Number(text));
+  } catch (error) {
+    throw error.status === 404 ? notFound : error;
+  }
+}
+
+async function look() {
+  let found = false;
+  try {
+    found = await model.look();
     pulse("Live", true);
     if ($("problem").dataset.from === "look") dismiss();
   } catch (error) {
-    pulse("No answer", false);
+    pulse(error.access ? "No access" : "No answer", false);
     report(error, "look");
+    if (error.access) found = null; // until the user does something
   }
   show();
-  return isNew;
+  return found;
 }
 
-/** What somebody asked for is done, and shown; or what the API has against it. */
+/** Run a command of the user. Show its result, or the problem. */
 async function act(command, form = null) {
   mark(form, {});
   if ($("problem").dataset.from === "act") dismiss();
@@ -58,7 +108,12 @@ async function act(command, form = null) {
 
 function report(error, from, form = null) {
   if (!(error instanceof Problem)) throw error;
-  if (error.status === 401) return; // the form for the token says it
+  if (error.access) {
+    $("signed-request").textContent = signedRequest();
+    $(error.access).hidden = false;
+    $(error.access).scrollIntoView({ block: "nearest" });
+    return;
+  }
   const unplaced = mark(form, error.fields);
   if (Object.keys(error.fields).length && !unplaced.length) return;
   $("problem").dataset.from = from;
@@ -68,18 +123,21 @@ function report(error, from, form = null) {
   $("problem").hidden = false;
 }
 
-/** Each field of the form says what is wrong with it. Gives what belongs to no field. */
+/** Show each error at its field. Return the errors that belong to no field of the form. */
 function mark(form, errors) {
   const rest = { ...errors };
   for (const input of form?.querySelectorAll("[data-field]") ?? []) {
-    const message = rest[input.dataset.field] ?? "";
+    markField(input, rest[input.dataset.field] ?? "");
     delete rest[input.dataset.field];
-    $(input.getAttribute("aria-describedby")).textContent = message;
-    input.toggleAttribute("aria-invalid", Boolean(message));
-    if (message) input.setAttribute("aria-invalid", "true");
   }
   form?.querySelector("[aria-invalid]")?.focus();
   return Object.entries(rest).map(([field, message]) => `${field}: ${message}.`);
+}
+
+function markField(input, message) {
+  $(input.getAttribute("aria-describedby")).textContent = message;
+  if (message) input.setAttribute("aria-invalid", "true");
+  else input.removeAttribute("aria-invalid");
 }
 
 function dismiss() {
@@ -87,25 +145,25 @@ function dismiss() {
 }
 
 function pulse(text, isLive) {
-  // What was asked before the tab was hidden may be answered after it.
+  // The answer may arrive after the tab was hidden.
   $("pulse-text").textContent = document.hidden ? "Paused" : text;
   $("pulse").dataset.live = isLive && !document.hidden;
 }
 
-/** Screen readers are told of each order that has changed, and of the twenty once all are decided. */
+/** Tell screen readers which orders have changed, and the result of twenty orders at once. */
 function announce() {
   const changes = [];
   const inRush = new Set(model.rush?.orderIds);
   for (const { orderId, state, total } of model.ordersOf(model.customer)) {
-    const before = told.get(orderId);
-    told.set(orderId, state);
+    const before = announced.get(orderId);
+    announced.set(orderId, state);
     if (before && before !== state && !inRush.has(orderId)) {
       changes.push(`Order ${shortId(orderId)} of ${money(total)} is ${state}.`);
     }
   }
   const verdict = document.querySelector("#rush-result .verdict")?.textContent ?? "";
-  if (verdict && told.get("rush") !== verdict) changes.push(verdict);
-  told.set("rush", verdict);
+  if (verdict && announced.get("rush") !== verdict) changes.push(verdict);
+  announced.set("rush", verdict);
   if (changes.length) $("announcer").textContent = changes.join(" ");
 }
 
@@ -114,22 +172,22 @@ function onSubmit(form, command) {
     event.preventDefault();
     if (!form.querySelector("[aria-disabled]")) act(command, form);
   });
+  form.addEventListener("input", ({ target }) => target.dataset.field && markField(target, ""));
 }
 
 onSubmit($("customer-form"), () => model.createCustomer($("name").value, amount($("credit-limit").value)));
 onSubmit($("order-form"), async () => model.selectOrder(await model.placeOrder(amount($("order-total").value))));
-onSubmit($("token-form"), () => {
-  useToken($("token").value.trim());
-  $("token").value = "";
-  $("token-form").hidden = true;
+onSubmit($("find-form"), () => openOrder($("find").value));
+onSubmit($("token"), () => {
+  useToken($("token-value").value.trim());
+  $("token-value").value = "";
+  $("token").hidden = true;
 });
 $("rush").addEventListener("click", () => act(() => model.placeTwenty()));
 $("more-customers").addEventListener("click", () => act(() => model.showMoreCustomers()));
 $("problem-close").addEventListener("click", dismiss);
-addEventListener("unauthenticated", () => {
-  $("token-form").hidden = false;
-});
+addEventListener("hashchange", openAddress);
 addEventListener("resize", () => showSaga(model));
 document.addEventListener("visibilitychange", () => document.hidden && pulse("Paused", false));
 
-watch.wake();
+openAddress();

@@ -1,146 +1,137 @@
-/* The saga of one order as a sequence diagram in SVG: time runs downwards, to scale within each act. */
+/* The events of one order as a sequence diagram in SVG. Time runs downwards: longer pauses take more space. */
 
 import { s } from "./dom.js";
 import { duration } from "./format.js";
 
 const LANES = ["Client", "Orders", "Customers", "History"];
-const NARROW = 620; // pixels: below, events are numbered and not named
-const LABEL_HEIGHT = 15;
+const NARROW = 590; // pixels: below, the table names the events, not the diagram
 const SERVICES = { "customers-and-orders.orders": "Orders", "customers-and-orders.customers": "Customers" };
-const REQUESTS = { OrderCreated: "POST /orders", OrderCancelled: "POST …/cancel" };
-const ACTS = { OrderCreated: "Create", OrderCancelled: "Cancel" };
+const REQUESTS = { OrderCreated: "POST /orders", OrderCancelled: "POST cancel" };
 
 export const serviceOf = (event) => SERVICES[event.source] ?? event.source;
 
 /**
- * What happened, in acts: an act is what one request led to. Each is {title, start, end, hops}, a hop
- * {event, number, at, effects, seen}: milliseconds from the act's start, `seen` null where the view was rebuilt.
+ * Group the events by request: an act is one request with all events that it led to. Each is {start, end, hops}, a hop
+ * {event, number, at, effects, seen}. Times are milliseconds from the act's start; `seen` is null where the view was rebuilt.
  */
 export function acts(events) {
-  const byRequest = Map.groupBy
-    ? Map.groupBy(events, (event) => event.correlationId)
-    : events.reduce((map, e) => map.set(e.correlationId, [...(map.get(e.correlationId) ?? []), e]), new Map());
+  const byRequest = new Map();
+  for (const event of events) byRequest.set(event.correlationId, [...(byRequest.get(event.correlationId) ?? []), event]);
   let number = 0;
-  return [...byRequest.values()].map((told) => {
-    const start = Date.parse(told[0].occurredAt);
-    const hops = told.map((event) => ({
+  return [...byRequest.values()].map((group) => {
+    const start = Date.parse(group[0].occurredAt);
+    const hops = group.map((event) => ({
       event,
       number: ++number,
       at: Date.parse(event.occurredAt) - start,
       seen: event.deliveries ? Date.parse(event.projectedAt) - start : null,
-      effects: told.filter(({ causationId }) => causationId === event.eventId),
+      effects: group.filter(({ causationId }) => causationId === event.eventId),
     }));
     const end = Math.max(1, ...hops.flatMap(({ at, seen }) => [at, seen ?? at]));
-    return { title: ACTS[told[0].type] ?? told[0].type, start, end, hops };
+    return { start, end, hops };
   });
 }
 
-/** The diagram, as wide as told. */
+/** Draw the events, `width` pixels wide. */
 export function diagram(events, width) {
   const narrow = width < NARROW;
   const x = lanes(width, narrow);
   const body = s("g");
-  let y = 44;
+  let y = 34;
   let previous = null;
   for (const act of acts(events)) {
-    if (previous) y = pause(body, y, width, act.start - previous.start - previous.end);
-    y = drawAct(body, act, x, y, width, narrow);
+    if (previous) y = pause(body, y, act.start - previous.start - previous.end, narrow);
+    y = drawAct(body, act, x, y, narrow);
     previous = act;
   }
-  const height = y + 8;
   const heads = LANES.map((lane) =>
-    s("g", { class: `lane lane-${lane.toLowerCase()}` },
-      s("line", { x1: x[lane], x2: x[lane], y1: 26, y2: height }),
-      s("text", { x: x[lane], y: 16, "text-anchor": "middle" }, lane)),
+    s("g", { class: "lane" },
+      s("line", { x1: x[lane], x2: x[lane], y1: 24, y2: y }),
+      s("text", { x: x[lane], y: 14, "text-anchor": "middle" }, lane)),
   );
-  return s("svg", { class: narrow ? "narrow" : null, viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": describe(events) }, ...heads, body);
+  const label = `Sequence diagram of ${events.length} events between Orders, Customers and Order history. The table below has the same data.`;
+  return s("svg", { class: narrow ? "narrow" : null, viewBox: `0 0 ${width} ${y}`, width, height: y, role: "img", "aria-label": label }, ...heads, body);
 }
 
+/** Where the lifelines are. The times stand to the left of them and the events to the right, where no arrow crosses them. */
 function lanes(width, narrow) {
-  const places = narrow ? [0.12, 0.36, 0.63, 0.9] : [0.1, 0.28, 0.54, 0.86];
-  return Object.fromEntries(LANES.map((lane, i) => [lane, Math.round(width * places[i])]));
+  const [left, right] = narrow ? [56, width - 58] : [84, width - 258];
+  return Object.fromEntries(LANES.map((lane, i) => [lane, Math.round(left + ((right - left) * i) / 3)]));
 }
 
-function describe(events) {
-  return `Sequence diagram of ${events.length} events between Orders, Customers and Order history. The table below says the same.`;
+function pause(body, y, milliseconds, narrow) {
+  body.append(s("text", { class: "pause", x: 0, y: y + 12 }, `${duration(Math.max(0, milliseconds))}${narrow ? "" : " later"}`));
+  return y + 22;
 }
 
-function pause(body, y, width, milliseconds) {
-  body.append(s("text", { class: "pause", x: width / 2, y: y + 22, "text-anchor": "middle" },
-    `${duration(Math.max(0, milliseconds))} later`));
-  return y + 40;
-}
-
-function drawAct(body, act, x, top, width, narrow) {
-  const height = 56 + act.hops.length * 58;
-  const y = (milliseconds) => top + 26 + (milliseconds / act.end) * (height - 60);
-  scale(body, act.end, y, width);
-  const labels = new Labels();
+/** Draw one act from `top` downwards. Return where it ends. */
+function drawAct(body, act, x, top, narrow) {
+  const places = timeScale(act, top + 24);
+  const y = (milliseconds) => places.get(milliseconds);
+  const at = ({ event, at: time }) => ({ x: x[serviceOf(event)] ?? x.Client, y: y(time) });
+  const times = labelPlaces(14);
   for (const hop of act.hops) {
-    const lane = serviceOf(hop.event);
-    const from = { x: x[lane], y: y(hop.at) };
-    for (const effect of hop.effects) {
-      const to = { x: x[serviceOf(effect)], y: y(Date.parse(effect.occurredAt) - act.start) };
-      body.append(arrow(from, to, "to-service"));
-      const gap = duration(Date.parse(effect.occurredAt) - Date.parse(hop.event.occurredAt));
-      body.append(text((from.x + to.x) / 2, (from.y + to.y) / 2 + 4, gap, "hop", "middle"));
-    }
-    if (hop.seen !== null) {
-      const to = { x: x.History, y: y(hop.seen) };
-      body.append(arrow(from, to, "to-view"));
-      const times = hop.event.deliveries > 1 ? ` ×${hop.event.deliveries}` : "";
-      if (times) body.append(s("circle", { class: "again", cx: to.x, cy: to.y, r: 8 }));
-      const note = narrow ? times.trim() : `${duration(hop.seen - hop.at)}${times}`;
-      body.append(text(to.x + 12, labels.place("History", to.y + 4), note, times ? "hop again-text" : "hop"));
-    }
+    const from = at(hop);
+    body.append(s("line", { class: "tick", x1: narrow ? 46 : 60, x2: from.x, y1: from.y, y2: from.y }));
+    body.append(s("text", { class: "time", x: 0, y: times(from.y + 4) }, hop.at === 0 ? "0 ms" : `+${duration(hop.at)}`));
+    for (const effect of hop.effects) body.append(arrow(from, at(act.hops.find(({ event }) => event === effect)), "to-service", 9));
+    if (hop.seen !== null) body.append(arrow(from, { x: x.History, y: y(hop.seen) }, "to-view", 0));
+    if (hop.event.causationId !== null) continue;
+    body.append(arrow({ x: x.Client, y: from.y }, from, "request", 9));
+    if (!narrow) body.append(s("text", { class: "hop", x: x.Client + 5, y: from.y - 11 }, REQUESTS[hop.event.type] ?? ""));
   }
   for (const hop of act.hops) {
-    const lane = serviceOf(hop.event);
-    const at = { x: x[lane], y: y(hop.at) };
-    if (hop.event.causationId === null) {
-      body.append(arrow({ x: x.Client, y: at.y }, at, "request"));
-      if (!narrow) body.append(text(x.Client + 8, at.y - 7, REQUESTS[hop.event.type] ?? "", "hop"));
-    }
-    body.append(s("circle", { class: "event", cx: at.x, cy: at.y, r: 9 }));
-    body.append(text(at.x, at.y + 4, String(hop.number), "number", "middle"));
-    if (narrow) continue;
-    // Orders' names stand on the left, where no arrow goes; Customers' on the right, above their own arrows.
-    if (lane === "Orders") {
-      body.append(text(at.x - 14, labels.place(lane, at.y + 16), hop.event.type, "name", "end"));
-    } else {
-      body.append(text(at.x + 14, labels.place(lane, at.y - 8), hop.event.type, "name"));
-    }
+    const { x: cx, y: cy } = at(hop);
+    body.append(s("circle", { class: "event", cx, cy, r: 9 }), s("text", { class: "number", x: cx, y: cy + 4, "text-anchor": "middle" }, String(hop.number)));
   }
-  return top + height;
+  const labels = labelPlaces(narrow ? 14 : 31);
+  let bottom = Math.max(...places.values());
+  for (const hop of [...act.hops].sort((a, b) => (a.seen ?? a.at) - (b.seen ?? b.at))) {
+    const tip = { x: x.History, y: y(hop.seen ?? hop.at) };
+    const place = labels(tip.y + 4);
+    if (hop.event.deliveries > 1) body.append(s("circle", { class: "again", cx: tip.x, cy: tip.y, r: 8 }));
+    body.append(narrow ? shortLabel(hop, tip.x + 11, place) : longLabel(hop, tip.x + 14, place));
+    bottom = Math.max(bottom, place + (narrow ? 0 : 14));
+  }
+  return bottom + 14;
 }
 
-/** Keeps labels of one lane apart. */
-class Labels {
-  #last = {};
-  place(lane, y) {
-    const placed = Math.max(y, (this.#last[lane] ?? -Infinity) + LABEL_HEIGHT);
-    this.#last[lane] = placed;
-    return placed;
-  }
+/** Map each instant of the act to its y. Instants are 16 pixels apart, plus their share of the act's time. */
+function timeScale({ hops, end }, top) {
+  const instants = [...new Set(hops.flatMap(({ at, seen }) => [at, seen ?? at]))].sort((a, b) => a - b);
+  const places = new Map();
+  let y = top;
+  instants.forEach((instant, i) => {
+    if (i) y += 16 + ((instant - instants[i - 1]) / end) * hops.length * 24;
+    places.set(instant, y);
+  });
+  return places;
 }
 
-function scale(body, end, y, width) {
-  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000].find((n) => end / n <= 5) ?? end;
-  for (let at = 0; at <= end; at += step) {
-    body.append(s("line", { class: "tick", x1: 0, x2: width, y1: y(at), y2: y(at) }));
-    body.append(s("text", { class: "tick-text", x: 0, y: y(at) - 3 }, at === 0 ? "0" : `+${duration(at)}`));
-  }
+function longLabel({ event, number, at, seen }, x, y) {
+  const times = event.deliveries > 1 ? `, delivered ${event.deliveries}×` : "";
+  return s("text", { x, y },
+    s("tspan", { class: "name" }, `${number} ${event.type}`),
+    s("tspan", { class: times ? "hop again-text" : "hop", x, dy: 14 }, seen === null ? "rebuilt" : `in the view after ${duration(seen - at)}${times}`));
 }
 
-function arrow(from, to, kind) {
+function shortLabel({ event, at, seen }, x, y) {
+  if (event.deliveries > 1) return s("text", { class: "hop again-text", x, y }, `${event.deliveries}×`);
+  return s("text", { class: "hop", x, y }, seen === null ? "" : duration(seen - at));
+}
+
+/** Return a function that moves a label down where it would overlap the one before. */
+function labelPlaces(height) {
+  let last = -Infinity;
+  return (y) => (last = Math.max(y, last + height));
+}
+
+/** Draw an arrow whose tip ends `gap` pixels before `to`. */
+function arrow(from, to, kind, gap) {
   const angle = Math.atan2(to.y - from.y, to.x - from.x);
-  const tip = { x: to.x - 9 * Math.cos(angle) * (kind === "to-view" ? 0 : 1), y: to.y - 9 * Math.sin(angle) * (kind === "to-view" ? 0 : 1) };
+  const tip = { x: to.x - gap * Math.cos(angle), y: to.y - gap * Math.sin(angle) };
   const wing = (turn) => `${tip.x - 8 * Math.cos(angle + turn)},${tip.y - 8 * Math.sin(angle + turn)}`;
   return s("g", { class: `arrow ${kind}` },
     s("line", { x1: from.x, y1: from.y, x2: tip.x, y2: tip.y }),
     s("polygon", { points: `${tip.x},${tip.y} ${wing(0.42)} ${wing(-0.42)}` }));
-}
-
-function text(x, y, content, kind, anchor = "start") {
-  return s("text", { class: kind, x, y, "text-anchor": anchor }, content);
 }

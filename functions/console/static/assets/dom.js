@@ -1,13 +1,13 @@
-/* The little that this page needs to make elements and to keep lists of them up to date. */
+/* Make elements, and keep lists of them up to date. */
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element: `h("p", {class: "hint"}, "text", child)`. Attributes that are null or false are left out. */
+/** Make an element: `h("p", {class: "hint"}, "text", child)`. Attributes that are null or false are left out. */
 export function h(name, attributes = {}, ...children) {
   return fill(document.createElement(name), attributes, children);
 }
 
-/** The same in SVG. */
+/** Make an SVG element. */
 export function s(name, attributes = {}, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 }
@@ -21,14 +21,14 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** The text is set only where it differs: screen readers and selections are left alone. */
+/** Set the text only where it differs, so that screen readers and selections are not disturbed. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
 /**
- * `list` has one child for each item, in this order. Children stay while their item does, so that the focus stays.
- * `make(item)` gives `{element, update(item)}`.
+ * Give `list` one child per item, in this order. A child stays while its item does, and so does the focus.
+ * `make(item)` returns `{element, update(item)}`.
  */
 export function keep(list, items, key, make) {
   const rows = (list.rows ??= new Map());

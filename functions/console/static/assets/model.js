@@ -1,36 +1,62 @@
-/* What the page knows, and how it learns more. Nothing here touches the document. */
+/* The page's data, and the requests that load it. Nothing here touches the document. */
 
 import { get, post, Problem } from "./api.js";
-import { createdAt } from "./format.js";
 
-/** So long the view is not asked about something new: it would not know it yet. Doubled each time it did not. */
-const VIEW_NEEDS = 700; // milliseconds
-const PENDING_AT_ONCE = 5;
+/**
+ * The states of an order, in the order in which they can follow each other.
+ * `events`: the number of events of the order once its saga has ended in this state.
+ * `holdsCredit`: whether its total is reserved. Without an entry a state is final, has any number of events, and is shown in grey.
+ */
+const STATES = {
+  PENDING: { rank: 0, events: Infinity, holdsCredit: false },
+  APPROVED: { rank: 1, events: 3, holdsCredit: true },
+  REJECTED: { rank: 1, events: 3, holdsCredit: false },
+  CANCELLED: { rank: 3, events: 5, holdsCredit: false },
+};
+const UNKNOWN_STATE = { rank: 2, events: 0, holdsCredit: true };
+const entry = (state) => STATES[state] ?? UNKNOWN_STATE;
+
+export const isPending = (state) => state === "PENDING";
+export const holdsCredit = (state) => entry(state).holdsCredit;
+
+/** Whether the view has all events of the order's saga. */
+export function isComplete({ order, view, events }) {
+  return view?.state === order.orderState && events.length >= entry(order.orderState).events;
+}
+
+const VIEW_DELAY = 700; // milliseconds until the view is first asked for something new; doubled after each 404
+const LONGEST_VIEW_DELAY = 60_000; // milliseconds
+const LIST_EVERY = 4000; // milliseconds between two requests for the list of customers
+const PENDING_AT_ONCE = 5; // requests for the state of pending orders
+const HISTORY = 50; // orders of a customer that are loaded from the view
 const TWENTY = 20;
 
 export class Model {
   customers = new Map();
   /** By id: {orderId, customerId, total, state, reason, view: its state in the view, or null} */
   orders = new Map();
+  /** Ids of the selected customer and order. */
   customer = null;
   order = null;
-  /** The selected order as {order, view, events}; `view` is null until the view knows it. */
+  /** The selected order as {order, view, events}; `view` is null until the view has it. */
   saga = null;
-  /** What the view says is left of the selected customer's credit; undefined until it knows the customer. */
+  /** The credit left of the selected customer in the view; undefined until the view has the customer. */
   viewCredit = undefined;
   rush = null;
-  moreCustomers = null;
-  #bornHere = new Map();
-  #unknownToView = new Map();
+  /** Token of the next page of customers; null after the last page, undefined before the first. */
+  moreCustomers = undefined;
+  /** By id of a customer or order that the view does not have yet: {at, delay} of the next request. */
+  #viewRequests = new Map();
   #lastList = -Infinity;
   #seen = "";
-  #onNews;
+  #onChange;
 
-  /** `onNews` is called whenever something may have changed. */
-  constructor(onNews) {
-    this.#onNews = onNews;
+  /** `onChange` is called whenever something may have changed. */
+  constructor(onChange) {
+    this.#onChange = onChange;
   }
 
+  /** The customer's orders, newest first. */
   ordersOf(customerId) {
     const found = [...this.orders.values()].filter((order) => order.customerId === customerId);
     return found.sort((a, b) => b.orderId - a.orderId);
@@ -38,9 +64,10 @@ export class Model {
 
   isUnsettled() {
     const credit = this.customers.get(this.customer)?.availableCredit.amount;
+    const recent = this.ordersOf(this.customer).slice(0, HISTORY);
     return (
       credit !== this.viewCredit ||
-      this.ordersOf(this.customer).some((order) => order.state === "PENDING" || order.state !== order.view) ||
+      recent.some(({ state, view }) => isPending(state) || state !== view) ||
       (this.saga !== null && !isComplete(this.saga))
     );
   }
@@ -59,10 +86,26 @@ export class Model {
     this.saga = null;
   }
 
+  /** Load a customer that may not be listed, and select it. */
+  async openCustomer(customerId) {
+    await this.#loadCustomer(customerId);
+    if (this.customers.has(customerId)) this.select(customerId);
+  }
+
+  /** Load an order and its customer, and select both. */
+  async openOrder(orderId) {
+    const order = await get(`orders/${orderId}`);
+    const { customerId, orderTotal, orderState: state, rejectionReason: reason } = order;
+    await this.#loadCustomer(customerId);
+    this.orders.set(orderId, { view: null, ...this.orders.get(orderId), orderId, customerId, total: orderTotal.amount, state, reason });
+    this.select(customerId);
+    this.selectOrder(orderId);
+  }
+
   async createCustomer(name, creditLimit) {
     const { customerId } = await post("customers", { name, creditLimit: { amount: creditLimit } });
-    this.#bornHere.set(customerId, performance.now());
-    // As the API will say; the list of customers may take a second to have it.
+    this.#expectInView(customerId);
+    // The list of customers may lack it for a second.
     const all = { amount: creditLimit };
     this.customers.set(customerId, { customerId, name, creditLimit: all, availableCredit: all });
     this.select(customerId);
@@ -72,9 +115,8 @@ export class Model {
   async placeOrder(orderTotal) {
     const customerId = this.customer;
     const { orderId } = await post("orders", { customerId, orderTotal: { amount: orderTotal } });
-    this.#bornHere.set(orderId, performance.now());
-    const facts = { orderId, customerId, total: orderTotal, state: "PENDING", reason: null };
-    this.orders.set(orderId, { ...facts, view: null });
+    this.#expectInView(orderId);
+    this.orders.set(orderId, { orderId, customerId, total: orderTotal, state: "PENDING", reason: null, view: null });
     return orderId;
   }
 
@@ -84,18 +126,17 @@ export class Model {
     this.selectOrder(orderId);
   }
 
-  /** Twenty orders, each for a seventh of the limit: it cannot bear more than seven. */
+  /** Place twenty orders, each for a seventh of the limit: at most seven can be approved. */
   async placeTwenty() {
-    await this.#lookAtCustomer(this.customer);
-    const { customerId, creditLimit, availableCredit } = this.customers.get(this.customer);
+    await this.#loadCustomer(this.customer);
+    const { creditLimit, availableCredit } = this.customers.get(this.customer);
     const total = Math.max(0.01, Math.floor((creditLimit.amount / 7) * 100) / 100);
-    const [limit, available] = [creditLimit.amount, availableCredit.amount];
-    const rush = { customerId, total, limit, available, orderIds: [] };
+    const rush = { total, limit: creditLimit.amount, available: availableCredit.amount, orderIds: [] };
     this.rush = rush;
     const place = () => this.placeOrder(total).then((orderId) => rush.orderIds.push(orderId));
     const placed = await Promise.allSettled(Array.from({ length: TWENTY }, place));
     rush.isPlaced = true;
-    if (rush.orderIds.length) this.selectOrder(Math.max(...rush.orderIds));
+    if (rush.orderIds.length) this.selectOrder(Math.min(...rush.orderIds));
     const failed = placed.find(({ status }) => status === "rejected");
     if (failed) throw failed.reason;
   }
@@ -104,26 +145,26 @@ export class Model {
     await this.#listCustomers(this.moreCustomers);
   }
 
-  /** The page knows what is the case now. Whether that is anything new. */
+  /** Load the current state. Return whether anything is new. */
   async look() {
-    const asked = [this.#lookAtCustomers(), this.#lookAtPendingOrders()];
-    if (this.customer) asked.push(this.#lookAtCustomer(this.customer), this.#lookAtHistory(this.customer));
-    if (this.order) asked.push(this.#lookAtSaga(this.order));
-    const answers = await Promise.allSettled(asked.map((answer) => answer.finally(this.#onNews)));
+    const requests = [this.#listCustomersSometimes(), this.#loadPendingOrders()];
+    if (this.customers.has(this.customer)) requests.push(this.#loadCustomer(this.customer), this.#loadHistory(this.customer));
+    if (this.order) requests.push(this.#loadSaga(this.order));
+    const answers = await Promise.allSettled(requests.map((answer) => answer.finally(this.#onChange)));
     const failure = answers.find(({ status }) => status === "rejected");
     if (this.customer === null && this.customers.size) this.select(Math.max(...this.customers.keys()));
-    const known = [[...this.customers.values()], [...this.orders.values()], this.saga, this.viewCredit, this.customer];
-    const seen = JSON.stringify(known);
+    const data = [[...this.customers.values()], [...this.orders.values()], this.saga, this.viewCredit, this.customer];
+    const seen = JSON.stringify(data);
     const isNew = seen !== this.#seen;
     this.#seen = seen;
     if (failure) throw failure.reason;
     return isNew;
   }
 
-  async #lookAtCustomers() {
-    if (performance.now() - this.#lastList < 4000) return;
-    this.#lastList = performance.now();
+  async #listCustomersSometimes() {
+    if (performance.now() - this.#lastList < LIST_EVERY) return;
     await this.#listCustomers(null);
+    this.#lastList = performance.now();
   }
 
   async #listCustomers(nextToken) {
@@ -131,71 +172,69 @@ export class Model {
     for (const customer of page.customers) {
       if (customer.customerId !== this.customer) this.customers.set(customer.customerId, customer);
     }
-    if (nextToken !== null || this.moreCustomers === null) this.moreCustomers = page.nextToken;
+    if (nextToken !== null || this.moreCustomers === undefined) this.moreCustomers = page.nextToken;
   }
 
-  async #lookAtCustomer(customerId) {
-    this.customers.set(customerId, await get(`customers/${customerId}`));
+  async #loadCustomer(customerId) {
+    try {
+      this.customers.set(customerId, await get(`customers/${customerId}`));
+    } catch (error) {
+      if (error.status !== 404) throw error; // an order may name a customer that does not exist
+    }
   }
 
-  async #lookAtPendingOrders() {
-    const pending = this.ordersOf(this.customer).filter(({ state }) => state === "PENDING");
-    await Promise.all(pending.slice(-PENDING_AT_ONCE).map(({ orderId }) => this.#lookAtOrder(orderId)));
+  async #loadPendingOrders() {
+    const pending = this.ordersOf(this.customer).filter(({ state }) => isPending(state));
+    await Promise.all(pending.slice(-PENDING_AT_ONCE).map(({ orderId }) => this.#loadOrder(orderId)));
   }
 
-  async #lookAtOrder(orderId) {
+  async #loadOrder(orderId) {
     const order = await get(`orders/${orderId}`);
-    const known = this.orders.get(orderId);
-    // An answer from before a cancellation must not undo it on the page.
-    if (known.state === "CANCELLED") return order;
-    this.orders.set(orderId, { ...known, state: order.orderState, reason: order.rejectionReason });
+    this.#update(orderId, { state: order.orderState, reason: order.rejectionReason });
     return order;
   }
 
-  async #lookAtHistory(customerId) {
-    const history = await this.#askView(customerId, `customers/${customerId}/orderhistory`, { limit: 50 });
-    for (const { orderId, orderTotal, state, rejectionReason } of Object.values(history?.orders ?? {})) {
-      const known = this.orders.get(orderId);
-      const facts = { orderId, customerId, total: orderTotal.amount, state, reason: rejectionReason };
-      this.orders.set(orderId, { ...facts, ...known, view: state });
-      if (known && isLater(state, known.state)) Object.assign(this.orders.get(orderId), facts);
+  async #loadHistory(customerId) {
+    const history = await this.#askView(customerId, `customers/${customerId}/orderhistory`, { limit: HISTORY });
+    for (const { orderId, orderTotal, state, rejectionReason: reason } of Object.values(history?.orders ?? {})) {
+      if (!this.orders.has(orderId)) this.orders.set(orderId, { orderId, customerId, total: orderTotal.amount, state, reason });
+      this.orders.get(orderId).view = state;
+      this.#update(orderId, { state, reason });
     }
     if (this.customer !== customerId) return;
     this.viewCredit = history?.availableCredit.amount;
-    if (this.order === null) {
-      this.selectOrder(this.ordersOf(customerId)[0]?.orderId ?? null);
-    }
+    if (this.order === null) this.selectOrder(this.ordersOf(customerId)[0]?.orderId ?? null);
   }
 
-  async #lookAtSaga(orderId) {
-    const order = await this.#lookAtOrder(orderId);
+  async #loadSaga(orderId) {
+    const order = await this.#loadOrder(orderId);
     let events = [];
     const view = await this.#askView(orderId, `orderhistory/orders/${orderId}`);
     if (view) ({ events } = await get(`orderhistory/orders/${orderId}/events`));
+    if (view) this.orders.get(orderId).view = view.state;
     if (this.order === orderId) this.saga = { order, view, events };
   }
 
-  /** The view's answer; null while it does not know the customer or order with the id, which is no failure. */
+  /** Update the order's state, unless the answer is older than the state that is known. */
+  #update(orderId, { state, reason }) {
+    const known = this.orders.get(orderId);
+    if (entry(state).rank >= entry(known.state).rank) Object.assign(known, { state, reason });
+  }
+
+  #expectInView(id) {
+    this.#viewRequests.set(id, { at: performance.now() + VIEW_DELAY, delay: VIEW_DELAY });
+  }
+
+  /** Return the view's answer, or null while it does not have the customer or order with the id. */
   async #askView(id, path, query) {
-    const born = this.#bornHere.get(id);
-    const age = born === undefined ? Date.now() - createdAt(id) : performance.now() - born;
-    const needs = this.#unknownToView.get(id) ?? VIEW_NEEDS;
-    if (age < needs) return null;
+    const { at, delay } = this.#viewRequests.get(id) ?? { at: 0, delay: VIEW_DELAY };
+    if (performance.now() < at) return null;
     try {
       return await get(path, query);
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 404) throw error;
-      this.#unknownToView.set(id, Math.min(2 * needs, 60_000));
+      this.#viewRequests.set(id, { at: performance.now() + delay, delay: Math.min(2 * delay, LONGEST_VIEW_DELAY) });
       return null;
     }
   }
 }
-
-/** Whether the view has all events that make an order what it is. */
-export function isComplete({ order, view, events }) {
-  const expected = { PENDING: Infinity, APPROVED: 3, REJECTED: 3, CANCELLED: 5 }[order.orderState];
-  return view?.state === order.orderState && events.length >= expected;
-}
-
-const STATES = ["PENDING", "APPROVED", "REJECTED", "CANCELLED"];
-const isLater = (state, than) => STATES.indexOf(state) > STATES.indexOf(than);

@@ -1,9 +1,10 @@
-/* The customers, the orders of one of them, and what became of the twenty. */
+/* The customers, the orders of one customer, and the result of twenty orders at once. */
 
 import { $, h, keep, setText } from "./dom.js";
 import { cents, clock, createdAt, money, shortId } from "./format.js";
+import { holdsCredit, isPending } from "./model.js";
 
-const REASONS = { INSUFFICIENT_CREDIT: "not enough credit", UNKNOWN_CUSTOMER: "unknown customer" };
+export const REASONS = { INSUFFICIENT_CREDIT: "not enough credit", UNKNOWN_CUSTOMER: "unknown customer" };
 
 export function showCustomers(model, onSelect) {
   const customers = [...model.customers.values()].sort((a, b) => b.customerId - a.customerId);
@@ -22,11 +23,11 @@ export function showCustomers(model, onSelect) {
       },
     };
   });
-  $("no-customers").hidden = customers.length > 0;
+  $("no-customers").hidden = customers.length > 0 || model.moreCustomers === undefined;
   $("more-customers").hidden = !model.moreCustomers;
 }
 
-/** How much of the limit is reserved. Decoration: the same is beside it in words. */
+/** A bar of the reserved share of the limit. It is hidden from screen readers: the text beside it says the same. */
 function creditBar() {
   const used = h("span", { class: "used" });
   return {
@@ -42,8 +43,8 @@ export function showCustomer(model) {
   const customer = model.customers.get(model.customer);
   $("no-customer").hidden = Boolean(customer);
   $("customer-detail").hidden = !customer;
+  setText($("orders-title"), customer ? `Orders of ${customer.name}` : "Orders");
   if (!customer) return;
-  setText($("orders-title"), `Orders of ${customer.name}`);
   const credit = $("credit");
   if (!credit.bar) {
     credit.bar = creditBar();
@@ -56,9 +57,25 @@ export function showCustomer(model) {
   setText(credit.words, `${money(reserved)} reserved, ${money(availableCredit.amount)} left of ${money(creditLimit.amount)}`);
 }
 
-export function showOrders(model, onSelect, onCancel) {
-  const orders = model.ordersOf(model.customer);
-  keep($("orders"), orders, ({ orderId }) => orderId, ({ orderId, total }) => {
+/** `filter` is the state of the orders to show, or "" for all. */
+export function showOrders(model, filter, { onSelect, onCancel, onFilter }) {
+  const all = model.ordersOf(model.customer);
+  const states = [...new Set(all.map(({ state }) => state))].sort();
+  const shown = states.includes(filter) ? filter : "";
+  const inState = (state) => (state ? all.filter((order) => order.state === state) : all);
+  const choices = ["", ...states].map((state) => ({ state, count: inState(state).length, isShown: state === shown }));
+  $("filter").hidden = states.length < 2;
+  keep($("filter"), choices, ({ state }) => state, ({ state }) => {
+    const button = h("button", { type: "button", class: "quiet", onclick: () => onFilter(state) });
+    return {
+      element: button,
+      update({ count, isShown }) {
+        setText(button, `${state || "All"} ${count}`);
+        button.setAttribute("aria-pressed", isShown);
+      },
+    };
+  });
+  keep($("orders"), inState(shown), ({ orderId }) => orderId, ({ orderId, total }) => {
     const state = h("span", { class: "state" });
     const note = h("span", { class: "note" });
     const button = h("button", { type: "button", class: "row-button", onclick: () => onSelect(orderId) },
@@ -66,21 +83,20 @@ export function showOrders(model, onSelect, onCancel) {
     const cancel = h("button", {
       type: "button", class: "quiet cancel", "aria-label": `Cancel order ${shortId(orderId)} of ${money(total)}`, onclick: () => onCancel(orderId),
     }, "Cancel");
-    const made = `${shortId(orderId)}, ${clock(createdAt(orderId))}`;
     return {
       element: h("li", { class: "card", "data-order": orderId }, button, cancel),
       update(order) {
         setText(state, order.state);
         state.dataset.state = order.state;
-        const reason = order.reason ? `: ${REASONS[order.reason]}` : "";
-        const lag = order.view === order.state ? "" : order.view ? `; the view still says ${order.view}` : "; not in the view yet";
-        setText(note, `${made}${reason}${lag}`);
+        const reason = order.reason ? `: ${REASONS[order.reason] ?? order.reason}` : "";
+        const lag = order.view === order.state ? "" : order.view ? `; the view still has ${order.view}` : "; not in the view yet";
+        setText(note, `${shortId(orderId)}, ${clock(createdAt(orderId))}${reason}${lag}`);
         button.setAttribute("aria-pressed", orderId === model.order);
         cancel.hidden = order.state !== "APPROVED";
       },
     };
   });
-  $("no-orders").hidden = orders.length > 0;
+  $("no-orders").hidden = all.length > 0;
 }
 
 export function showRush(model) {
@@ -88,18 +104,22 @@ export function showRush(model) {
   result.hidden = !model.rush;
   if (!model.rush) return;
   const { total, limit, available, orderIds, isPlaced } = model.rush;
-  const orders = [...orderIds].sort((a, b) => a - b).map((id) => model.orders.get(id));
-  const count = (state) => orders.filter((order) => order.state === state).length;
-  const undecided = (isPlaced ? 0 : 20 - orders.length) + count("PENDING");
-  const approved = count("APPROVED");
-  const sum = (approved * cents(total)) / 100;
-  const asked = `Twenty orders of ${money(total)} ask for ${money((20 * cents(total)) / 100)} together. The limit is ${money(limit)}, of which ${money(available)} was left.`;
-  const outcome = `${approved} approved for ${money(sum)}, ${orders.length - approved} not.`;
-  const held = cents(sum) <= cents(limit);
-  const verdict = held ? `${money(sum)} ≤ ${money(limit)}: the limit held.` : `${money(sum)} > ${money(limit)}: the limit was broken!`;
+  const states = [...orderIds].sort((a, b) => a - b).map((id) => model.orders.get(id).state);
+  const undecided = (isPlaced ? 0 : 20 - states.length) + states.filter(isPending).length;
+  const request = `Twenty orders of ${money(total)} ask for ${money((20 * cents(total)) / 100)}. Of the limit of ${money(limit)}, ${money(available)} was left.`;
   result.replaceChildren(
-    h("div", { class: "ticks", "aria-hidden": "true" }, ...orders.map(({ state }) => h("span", { "data-state": state }))),
-    h("p", {}, asked),
-    undecided ? h("p", {}, `${undecided} not decided yet.`) : h("p", { class: "verdict" }, `${outcome} ${verdict}`),
+    h("div", { class: "ticks", "aria-hidden": "true" }, ...states.map((state) => h("span", { "data-state": state }))),
+    h("p", {}, request),
+    undecided ? h("p", {}, `${undecided} not decided yet.`) : h("p", { class: "verdict" }, verdict(states, total, available)),
   );
+}
+
+/** Compare the orders' reserved total with the credit that was left before them. */
+function verdict(states, total, available) {
+  const approved = states.filter(holdsCredit).length;
+  const sum = (approved * cents(total)) / 100;
+  const outcome = `${approved} approved for ${money(sum)}, ${states.length - approved} not.`;
+  return cents(sum) <= cents(available)
+    ? `${outcome} ${money(sum)} ≤ ${money(available)}: the limit held.`
+    : `${outcome} ${money(sum)} > ${money(available)}: the limit was broken!`;
 }

@@ -1,44 +1,45 @@
-/* Looking again and again, sooner while things happen and later while they do not; never in a hidden tab. */
+/* Poll: often while things change, rarely while they do not, and never in a hidden tab. */
 
-const SOONEST = 200; // milliseconds
+const SHORTEST = 200; // milliseconds
 const GROWTH = 1.5;
 
 export class Watch {
   #look;
-  #patience;
-  #delay = SOONEST;
+  #longest;
+  #delay = SHORTEST;
   #timer = null;
-  #looking = false;
-  #again = false;
+  #isLooking = false;
+  #lookAgain = false;
 
   /**
-   * `look` is awaited, and says whether it saw something new. `patience()` is the longest pause, in milliseconds.
+   * `look` is awaited. It returns whether it found something new, or null to stop until `wake`.
+   * `longest()` returns the longest pause, in milliseconds.
    */
-  constructor(look, patience) {
+  constructor(look, longest) {
     this.#look = look;
-    this.#patience = patience;
+    this.#longest = longest;
     document.addEventListener("visibilitychange", () => this.wake());
   }
 
-  /** Somebody did something: looks at once, and soon again. */
+  /** Look at once, and soon again. */
   wake() {
-    this.#delay = SOONEST;
-    if (this.#looking) this.#again = true;
-    else this.#next(0);
+    this.#delay = SHORTEST;
+    if (this.#isLooking) this.#lookAgain = true;
+    else this.#schedule(0);
   }
 
-  #next(delay) {
+  #schedule(delay) {
     clearTimeout(this.#timer);
     if (!document.hidden) this.#timer = setTimeout(() => this.#run(), delay);
   }
 
   async #run() {
-    this.#looking = true;
-    const sawSomething = await this.#look();
-    this.#looking = false;
-    if (this.#again || sawSomething) this.#delay = SOONEST;
-    else this.#delay = Math.min(this.#delay * GROWTH, this.#patience());
-    this.#next(this.#again ? 0 : this.#delay);
-    this.#again = false;
+    this.#isLooking = true;
+    const found = await this.#look();
+    this.#isLooking = false;
+    if (this.#lookAgain || found) this.#delay = SHORTEST;
+    else this.#delay = Math.min(this.#delay * GROWTH, this.#longest());
+    if (this.#lookAgain || found !== null) this.#schedule(this.#lookAgain ? 0 : this.#delay);
+    this.#lookAgain = false;
   }
 }

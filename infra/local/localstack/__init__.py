@@ -1,1 +1,0 @@
-"""The whole system on LocalStack: in containers of ours, or on a LocalStack that runs already."""

@@ -1,0 +1,105 @@
+"""Make the pictures of the README: a screenshot, and a recording of twenty orders placed at once."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+from infra.local.stack import EmbeddedStack
+from tests.browser.actions import create_customer, event_names, expect_state, place_order
+from tests.browser.conftest import ARGUMENTS, DEADLINE_MILLISECONDS, chromium
+
+IMAGES = Path(__file__).parents[2] / "docs/images"
+SIZE = (1280, 800)  # pixels, 16:10
+RECORDING_SIZE = (960, 600)  # pixels
+LONGEST_FRAME = 1000  # milliseconds
+LAST_FRAME = 3000  # milliseconds, to read the verdict
+MAX_BYTES = 2_000_000
+
+
+def take_screenshot(page: Page) -> None:
+    """Write console.png: APPROVED and REJECTED orders, and the saga of an approved one."""
+    create_customer(page, "250.00", "Ada Lovelace")
+    expect_state(place_order(page, "180.00"), "APPROVED")
+    create_customer(page, name="Jane Doe")
+    cancelled = place_order(page, "24.50")
+    expect_state(cancelled, "APPROVED")
+    cancelled.get_by_role("button", name="Cancel order").click()
+    expect_state(cancelled, "CANCELLED")
+    expect_state(place_order(page, "80.00"), "APPROVED")
+    expect_state(place_order(page, "64.00"), "REJECTED")
+    page.locator(".card .row-button").nth(1).click()
+    expect(event_names(page)).to_have_count(3)
+    expect(page.locator(".facts .same")).to_have_count(3)
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    page.mouse.move(0, 0)
+    page.screenshot(path=IMAGES / "console.png")
+
+
+def place_twenty_orders(page: Page) -> Iterator[tuple[float, bytes]]:
+    """Place twenty orders at once. Yield a screenshot and its time in seconds for each change of the page."""
+    verdict = page.locator("#rush-result .verdict")
+    previous = page.screenshot()
+    yield time.monotonic(), previous
+    page.get_by_role("button", name="Place twenty orders at once").click()
+    while not verdict.is_visible():
+        frame = page.screenshot()
+        if frame != previous:
+            yield time.monotonic(), frame
+        previous = frame
+    expect(verdict).to_contain_text("the limit held")
+    page.get_by_role("button", name="APPROVED 7").click()
+    expect(event_names(page)).to_have_count(3)
+    yield time.monotonic(), page.screenshot()
+
+
+def record_twenty_orders(page: Page) -> None:
+    """Write twenty-orders.webp: from the click to the verdict."""
+    create_customer(page, name="Ada Lovelace")
+    list(
+        place_twenty_orders(page)
+    )  # starts the functions, so that the recording shows no cold start
+    create_customer(page, name="Grace Hopper")
+    page.evaluate("scrollTo(0, 0)")
+    frames = list(place_twenty_orders(page))
+
+    pauses = [round((end - start) * 1000) for (start, _), (end, _) in itertools.pairwise(frames)]
+    images = [Image.open(io.BytesIO(frame)).resize(RECORDING_SIZE) for _, frame in frames]
+    path = IMAGES / "twenty-orders.webp"
+    images[0].save(
+        path,
+        save_all=True,
+        append_images=images[1:],
+        duration=[*(min(pause, LONGEST_FRAME) for pause in pauses), LAST_FRAME],
+        loop=0,
+        quality=70,
+        method=4,
+    )
+    size = path.stat().st_size
+    print(f"{path.name}: {len(images)} frames, {sum(pauses) / 1000:.1f} s, {size / 1000:.0f} kB")
+    assert size < MAX_BYTES, f"{path.name} is larger than {MAX_BYTES} bytes"
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with EmbeddedStack.start() as stack, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        width, height = SIZE
+        page = browser.new_page(
+            viewport={"width": width, "height": height}, reduced_motion="reduce"
+        )
+        page.set_default_timeout(DEADLINE_MILLISECONDS)
+        page.goto(stack.base_url)
+        take_screenshot(page)
+        record_twenty_orders(page)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

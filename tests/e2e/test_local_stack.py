@@ -1,0 +1,136 @@
+"""The local stack as its users have it: a burst on a cold start, a reset, hostile web pages, and an awkward checkout."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from infra.local.api_client import ApiClient, wait_until
+from infra.local.guarded_ministack import MAX_CONCURRENT_REQUESTS
+from infra.local.processes import free_port
+from infra.local.stack import EmbeddedStack
+from tests.template import ROOT
+
+# Start, deploy and stop take 25 s on an idle machine with two cores.
+pytestmark = pytest.mark.timeout(600)
+PARALLEL_REQUESTS = 100
+AWKWARD_NAME = 'It\'s a "checkout" [copy] (1) für Größe'
+HOSTILE_SETTINGS = {
+    "AWS_ENDPOINT_URL": "http://elsewhere.example",
+    "LOG_LEVEL": "warn",
+    "PIP_PREFIX": "/nowhere",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_TARGET": "/nowhere",
+    "PIP_USER": "1",
+    "PYTHONPATH": "/nowhere",
+    "PYTHONSAFEPATH": "1",
+    "UV_SYSTEM_PYTHON": "1",
+    "VIRTUAL_ENV": "/nowhere",
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack.start(directory=tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+def test_burst_on_a_cold_stack_is_answered_by_few_workers(tmp_path: Path) -> None:
+    with EmbeddedStack.start(directory=tmp_path / "stack") as stack:
+        statuses = asyncio.run(create_customers(stack.base_url))
+        workers = psutil.Process(stack.processes[0].pid).children(recursive=True)
+        # At most MAX_CONCURRENT_REQUESTS of the function under load, and one or two of each other function.
+        assert len(workers) <= MAX_CONCURRENT_REQUESTS + 20
+
+    assert statuses == [200] * PARALLEL_REQUESTS
+    assert not any(worker.is_running() for worker in workers)
+
+
+async def create_customers(base_url: str) -> list[int]:
+    body = {"name": "Jane Doe", "creditLimit": {"amount": 5}}
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(timeout=120, trust_env=False, limits=limits) as client:
+        requests = [
+            client.post(f"{base_url}/customers", json=body) for _ in range(PARALLEL_REQUESTS)
+        ]
+        return [response.status_code for response in await asyncio.gather(*requests)]
+
+
+def test_requests_of_other_sites_are_refused(stack: EmbeddedStack) -> None:
+    for url, headers in (
+        (f"{stack.aws_endpoint_url}/_ministack/reset", {"Origin": "http://evil.example"}),
+        (f"{stack.aws_endpoint_url}/?Action=CreateRole", {"Origin": "null"}),
+        (f"{stack.base_url}/customers", {"Host": "evil.example"}),
+    ):
+        response = httpx.post(url, headers=headers, content="{}", trust_env=False)
+        assert response.status_code == 403, url
+    own = {"Origin": stack.aws_endpoint_url}
+    assert httpx.get(f"{stack.base_url}/", headers=own, trust_env=False).status_code == 200
+
+
+def test_first_order_is_decided_and_reset_deletes_it_but_not_the_stack(
+    stack: EmbeddedStack,
+) -> None:
+    with ApiClient(stack.base_url, timeout_seconds=60) as api:
+        customer = api.create_customer("Jane Doe", 5)
+        order = api.create_order(customer, 4)
+        wait_until(lambda: api.get_order(order)["orderState"], lambda state: state == "APPROVED")
+        processes = [process.pid for process in stack.processes]
+
+        stack.reset()
+
+        assert list(api.customers()) == []
+        assert api.request("GET", "/customers/count").json() == 0
+        order = api.create_order(api.create_customer("John Doe", 5), 6)
+        wait_until(lambda: api.get_order(order)["orderState"], lambda state: state == "REJECTED")
+    assert [process.pid for process in stack.processes if process.is_running()] == processes
+
+
+def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path) -> None:
+    checkout = tmp_path / AWKWARD_NAME
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).exists() and not name.startswith(("tests/", "docs/")):
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, checkout / name)
+    port = free_port()
+    ports = {"PORT": str(port), "MONGODB_PORT": str(free_port()), "MONGODB_URI": ""}
+    environment = {**os.environ, **HOSTILE_SETTINGS, **ports}
+
+    def make(target: str) -> str:
+        done = subprocess.run(
+            ["make", target, f"PYTHON={sys.executable}"],
+            cwd=checkout,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    make("up")
+    try:
+        url = make("url").strip()
+        answer = httpx.get(f"{url}/customers", trust_env=False, timeout=60)
+        assert answer.json() == {"customers": [], "nextToken": None}
+        record: dict[str, Any] = json.loads(
+            (checkout / f".embedded/{port}/instance.json").read_text()
+        )
+        assert record["log_level"] == "WARNING"
+    finally:
+        make("down")
+    assert not any(psutil.pid_exists(process["pid"]) for process in record["processes"])

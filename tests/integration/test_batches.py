@@ -1,0 +1,466 @@
+"""A batch is one unit of work: the subscribers of Customers and Orders on moto, with their calls counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from customers.customer import Customer
+from customers.events import (
+    CustomerCreditReleased,
+    CustomerCreditReservationFailed,
+    CustomerCreditReserved,
+    CustomerValidationFailed,
+)
+from customers.repository import CustomerRepository
+from functions.customers import subscriber as customers_subscriber
+from messaging import retry
+from messaging.domain_event import Cause, DomainEvent
+from messaging.envelope import DomainEventEnvelope
+from messaging.retry import WriteConflictError
+from messaging.subscriber import Delivery, Handled
+from orders.order import Order
+from shared.identifiers import new_id
+from shared.money import Money
+from telemetry import metrics
+from telemetry.metrics import Metric
+from tests.integration.conftest import AwsCalls, LambdaContext, LogLines
+from tests.integration.tables import items, published, snapshot
+from tests.samples import to_batch, to_message
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+JANE, JOHN, MARY = 1, 2, 3
+LIMIT = 500
+WRITES = ("TransactWriteItems", "PutItem", "DeleteItem")
+
+
+@pytest.fixture(autouse=True)
+def three_customers(customers: CustomerRepository) -> None:
+    """Jane, John and Mary exist, each with a credit limit of 5.00."""
+    for customer_id in (JANE, JOHN, MARY):
+        customer, event = Customer.create(customer_id, "A name", Money(LIMIT))
+        customers.insert(customer, DomainEventEnvelope.wrap(event, 1, Cause("a request")))
+
+
+@pytest.fixture(autouse=True)
+def counted(aws_calls: AwsCalls, three_customers: None) -> None:
+    """Count calls from here on."""
+    metrics.take()
+    aws_calls.made.clear()
+
+
+def created(order_id: int, customer_id: int = JANE, total: int = 100) -> DomainEventEnvelope:
+    _, event = Order.create(order_id, customer_id, Money(total))
+    return DomainEventEnvelope.wrap(event, 1, Cause(f"request {order_id}"))
+
+
+def cancelled(order_id: int, customer_id: int = JANE, total: int = 100) -> DomainEventEnvelope:
+    order, _ = Order.create(order_id, customer_id, Money(total))
+    order.approve()
+    return DomainEventEnvelope.wrap(order.cancel(), 3, Cause(f"request {order_id}"))
+
+
+def deliver(*envelopes: DomainEventEnvelope, remaining_ms: int = 30_000) -> list[str]:
+    """Handle the events as one batch. Return the ids of the failed messages: message-1, message-2, ..."""
+    batch = to_batch(*map(to_message, envelopes))
+    context = LambdaContext(remaining_ms=remaining_ms)
+    response = customers_subscriber.lambda_handler(batch, context)
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+
+
+def answers(dynamodb: DynamoDBClient) -> dict[str, type[DomainEvent]]:
+    """Return the type of the event published in answer to each event, by the id of the latter."""
+    envelopes = published(dynamodb, "CustomersOutbox")
+    answered = [(e.metadata.causation_id, type(e.event)) for e in envelopes]
+    assert len({cause for cause, _ in answered if cause}) == sum(bool(c) for c, _ in answered)
+    return {cause: answer for cause, answer in answered if cause}
+
+
+def check_credit(dynamodb: DynamoDBClient) -> None:
+    """Assert that no limit is exceeded, reservations add up, and versions have no gap."""
+    held: dict[str, int] = defaultdict(int)
+    versions: dict[str, list[int]] = defaultdict(list)
+    stored = items(dynamodb, "Customers")
+    for reservation in (i for i in stored if "reservedCents" in i):
+        held[reservation["customerId"]["N"]] += int(reservation["reservedCents"]["N"])
+    for event in items(dynamodb, "CustomersOutbox"):
+        if event["eventType"]["S"] != CustomerCreditReservationFailed.__name__:
+            versions[event["aggregateId"]["S"]].append(int(event["aggregateVersion"]["N"]))
+    for customer in (i for i in stored if i["sk"]["S"] == "CUSTOMER"):
+        customer_id = customer["customerId"]["N"]
+        assert held[customer_id] == int(customer["reservedCreditCents"]["N"]) <= LIMIT
+        assert sorted(versions[customer_id]) == list(range(1, int(customer["version"]["N"]) + 1))
+
+
+def writes(aws_calls: AwsCalls) -> list[str]:
+    return [operation for operation in aws_calls.operations if operation in WRITES]
+
+
+def refuse_transactions(aws_calls: AwsCalls, times: int, code: str = "TransactionConflict") -> None:
+    reasons = [{"Code": code, "Message": "..."}]
+    error: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
+    aws_calls.answer("TransactWriteItems", *[ClientError(error, "TransactWriteItems")] * times)
+
+
+# Calls
+
+
+def test_batch_of_several_customers_is_one_consistent_read_and_one_transaction(
+    dynamodb: DynamoDBClient, aws_calls: AwsCalls
+) -> None:
+    batch = [created(10 + n, customer_id) for n, customer_id in enumerate([JANE, JOHN, MARY] * 3)]
+
+    assert deliver(*batch) == []
+
+    assert aws_calls.operations == ["BatchGetItem", "TransactWriteItems"]
+    (read,) = aws_calls.requests("BatchGetItem")
+    assert read["RequestItems"]["Customers"]["ConsistentRead"] is True
+    (transaction,) = aws_calls.requests("TransactWriteItems")
+    assert len(transaction["TransactItems"]) == 3 + 9 + 9  # customers, reservations, events
+    assert set(answers(dynamodb).values()) == {CustomerCreditReserved}
+    check_credit(dynamodb)
+
+
+def test_single_refusal_is_a_put_item(dynamodb: DynamoDBClient, aws_calls: AwsCalls) -> None:
+    assert deliver(created(10, total=LIMIT + 1)) == []
+    assert deliver(created(11, customer_id=99)) == []
+
+    assert aws_calls.operations == ["BatchGetItem", "PutItem"] * 2
+    assert list(answers(dynamodb).values()) == [
+        CustomerCreditReservationFailed,
+        CustomerValidationFailed,
+    ]
+    versions = [e.metadata.aggregate_version for e in published(dynamodb, "CustomersOutbox")]
+    assert versions[-1] == 0, "the customer of a CustomerValidationFailed has no version"
+
+
+def test_batch_that_changes_nothing_writes_nothing(aws_calls: AwsCalls) -> None:
+    assert deliver(cancelled(10), cancelled(11, customer_id=99)) == []
+
+    assert aws_calls.operations == ["BatchGetItem"]
+
+
+# Several events of one customer
+
+
+def test_credit_is_decided_in_the_order_of_the_batch(dynamodb: DynamoDBClient) -> None:
+    batch = [created(10, total=300), created(11, total=201), created(12, total=200)]
+
+    deliver(*batch)
+
+    assert [answers(dynamodb)[e.metadata.event_id] for e in batch] == [
+        CustomerCreditReserved,
+        CustomerCreditReservationFailed,
+        CustomerCreditReserved,
+    ]
+    check_credit(dynamodb)
+
+
+def test_order_and_its_cancellation_in_one_batch_leave_no_reservation(
+    dynamodb: DynamoDBClient, aws_calls: AwsCalls
+) -> None:
+    batch = [created(10, total=LIMIT), cancelled(10, total=LIMIT), created(11, total=LIMIT)]
+
+    assert deliver(*batch) == []
+
+    assert writes(aws_calls) == ["TransactWriteItems"]
+    assert [answers(dynamodb)[e.metadata.event_id] for e in batch] == [
+        CustomerCreditReserved,
+        CustomerCreditReleased,
+        CustomerCreditReserved,
+    ]
+    reservations = [i["sk"]["S"] for i in items(dynamodb, "Customers") if "reservedCents" in i]
+    assert reservations == ["RESERVATION#11"]
+    check_credit(dynamodb)
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(10, 14), st.sampled_from([100, 250, 400])),
+        min_size=1,
+        max_size=16,
+    ),
+    st.integers(1, 10),
+)
+def test_any_batches_of_one_customer_keep_the_limit_and_redelivered_change_nothing(
+    dynamodb: DynamoDBClient,
+    customers: CustomerRepository,
+    commands: Sequence[tuple[bool, int, int]],
+    size: int,
+) -> None:
+    jane, event = Customer.create(new_id(), "A name", Money(LIMIT))
+    customers.insert(jane, DomainEventEnvelope.wrap(event, 1, Cause("a request")))
+    creations: dict[int, DomainEventEnvelope] = {}
+    cancellations: dict[int, DomainEventEnvelope] = {}
+    deliveries = []
+    for is_cancelled, number, total in commands:
+        if is_cancelled and number in creations:  # only an approved order is cancelled
+            order_id = creations[number].event.aggregate_id
+            cancellation = cancelled(order_id, jane.id, total)
+            deliveries.append(cancellations.setdefault(number, cancellation))
+        else:
+            creation = created(new_id(), jane.id, total)
+            deliveries.append(creations.setdefault(number, creation))
+    batches = [deliveries[n : n + size] for n in range(0, len(deliveries), size)]
+
+    for batch in batches:
+        assert deliver(*batch) == []
+    check_credit(dynamodb)
+    before = snapshot(dynamodb)
+    for batch in batches:
+        assert deliver(*batch) == []
+
+    assert snapshot(dynamodb) == before
+    assert {e.metadata.event_id for e in creations.values()} <= answers(dynamodb).keys()
+
+
+# Duplicates
+
+
+def test_redelivered_batch_changes_nothing(dynamodb: DynamoDBClient, aws_calls: AwsCalls) -> None:
+    batch = [
+        created(10, total=300),
+        created(11, total=300),
+        created(12, customer_id=99),
+        cancelled(10),
+    ]
+    deliver(*batch)
+    before = snapshot(dynamodb)
+    aws_calls.made.clear()
+
+    assert deliver(*batch) == []
+
+    assert aws_calls.operations == ["BatchGetItem", "TransactWriteItems"], "then nothing is left"
+    assert snapshot(dynamodb) == before
+
+
+def test_duplicate_within_a_batch_is_handled_once(
+    dynamodb: DynamoDBClient, log_lines: LogLines
+) -> None:
+    event = created(10)
+
+    assert deliver(event, event, created(11), event) == []
+
+    assert list(answers(dynamodb).values()) == [CustomerCreditReserved] * 2
+    check_credit(dynamodb)
+    (line,) = log_lines()
+    assert line["duplicates"] == 2
+    assert [e["order_id"] for e in line["events"]] == [10, 11]
+
+
+def test_events_handled_before_are_left_out_and_the_rest_is_committed_in_one_more_transaction(
+    dynamodb: DynamoDBClient, aws_calls: AwsCalls
+) -> None:
+    refused = [created(10 + n, total=LIMIT + 1) for n in range(4)]
+    deliver(*refused)
+    aws_calls.made.clear()
+
+    assert deliver(*refused, created(20), created(21, JOHN)) == []
+
+    assert writes(aws_calls) == ["TransactWriteItems"] * 2
+    assert len(answers(dynamodb)) == 6
+    check_credit(dynamodb)
+
+
+@pytest.mark.parametrize("total", [LIMIT, LIMIT + 1], ids=["released", "refused"])
+def test_redelivered_order_is_not_decided_again_when_credit_is_available_later(
+    dynamodb: DynamoDBClient, customers: CustomerRepository, total: int
+) -> None:
+    first = created(10, total=total)
+    deliver(first)
+    deliver(cancelled(10))
+    key = {"customerId": {"N": str(JANE)}, "sk": {"S": "CUSTOMER"}}
+    raised = {":limit": {"N": str(LIMIT * 10)}}
+    dynamodb.update_item(
+        TableName="Customers",
+        Key=key,
+        UpdateExpression="SET creditLimitCents = :limit",
+        ExpressionAttributeValues=raised,
+    )
+    before = snapshot(dynamodb)
+
+    assert deliver(first) == []
+
+    assert snapshot(dynamodb) == before
+
+
+def test_order_of_an_unknown_customer_is_not_decided_again_when_the_customer_exists(
+    dynamodb: DynamoDBClient, customers: CustomerRepository
+) -> None:
+    order = created(10, customer_id=99)
+    deliver(order)
+    customer, event = Customer.create(99, "A name", Money(LIMIT))
+    customers.insert(customer, DomainEventEnvelope.wrap(event, 1, Cause("a request")))
+    before = snapshot(dynamodb)
+
+    assert deliver(order) == []
+
+    assert snapshot(dynamodb) == before
+
+
+# Stale reads
+
+
+def test_stale_read_would_leak_credit_so_the_release_reads_consistently(
+    dynamodb: DynamoDBClient, aws_calls: AwsCalls
+) -> None:
+    """An eventually consistent read may not see the reservation yet. The release would be skipped for ever."""
+    stale: dict[str, Any] = {}
+
+    def eventually_consistent(call: Any, request: dict[str, Any]) -> Any:
+        is_consistent = request["RequestItems"]["Customers"].get("ConsistentRead", False)
+        return call() if is_consistent else stale
+
+    aws_calls.answer("BatchGetItem", lambda call, _: stale.update(call()) or call())
+    deliver(created(10))
+    aws_calls.answer("BatchGetItem", eventually_consistent)
+    deliver(cancelled(10))
+
+    held = [i for i in items(dynamodb, "Customers") if "reservedCents" in i]
+    assert held == []
+    check_credit(dynamodb)
+
+
+# Conflicts
+
+
+def test_conflict_splits_the_batch_by_customer_and_each_is_reloaded(
+    dynamodb: DynamoDBClient, aws_calls: AwsCalls, pauses: list[float]
+) -> None:
+    refuse_transactions(aws_calls, times=1)
+
+    assert deliver(created(10), created(11, JOHN), created(12)) == []
+
+    assert aws_calls.operations == ["BatchGetItem", "TransactWriteItems"] * 3
+    transactions = aws_calls.requests("TransactWriteItems")
+    assert [len(t["TransactItems"]) for t in transactions] == [8, 5, 3]
+    assert len(answers(dynamodb)) == 3
+    check_credit(dynamodb)
+
+
+def test_conflicts_are_retried_with_jitter_and_counted(
+    aws_calls: AwsCalls, pauses: list[float], log_lines: LogLines
+) -> None:
+    refuse_transactions(aws_calls, times=4)
+
+    assert deliver(created(10)) == []
+
+    assert len(pauses) == 3
+    assert all(0 <= pause <= 0.25 for pause in pauses)
+    assert len(set(pauses)) == 3
+    (line,) = log_lines()
+    assert line[Metric.CONFLICTS_RETRIED] == [1.0] * 4
+
+
+def test_customer_in_permanent_conflict_does_not_fail_the_others(
+    dynamodb: DynamoDBClient, aws_calls: AwsCalls, pauses: list[float]
+) -> None:
+    def refuse_jane(call: Any, request: dict[str, Any]) -> Any:
+        puts = [item["Put"]["Item"] for item in request["TransactItems"]]
+        if any(put.get("customerId") == {"N": str(JANE)} for put in puts):
+            error: Any = {"Error": {"Code": "TransactionInProgressException"}}
+            raise ClientError(error, "TransactWriteItems")
+        return call()
+
+    aws_calls.answer("TransactWriteItems", *[refuse_jane] * 100)
+    others = [created(11, JOHN), created(12, MARY), created(13, MARY)]
+
+    assert deliver(created(10), *others) == ["message-1"]
+
+    assert answers(dynamodb).keys() == {e.metadata.event_id for e in others}
+    sizes = [len(r["TransactItems"]) for r in aws_calls.requests("TransactWriteItems")]
+    assert sizes.count(3) == 2 * 20 + 2, "Jane's retries, and John"
+    assert sizes.count(5) == 1, "Mary's two orders, after Jane has failed"
+
+
+def test_command_in_conflict_is_retried_at_most_twenty_times_and_for_four_seconds(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[int] = []
+    clock = [0.0]
+
+    def conflict(seconds: float) -> None:
+        attempts.append(1)
+        clock[0] += seconds
+        raise WriteConflictError
+
+    monkeypatch.setattr("tenacity.time.monotonic", lambda: clock[0])
+    for seconds, expected in ((0.0, 20), (1.0, 4), (5.0, 1)):
+        attempts.clear()
+        with pytest.raises(WriteConflictError):
+            retry.retry_on_conflict(conflict, seconds)
+        assert len(attempts) == expected
+
+
+def test_after_a_conflict_a_customer_for_whom_less_than_five_seconds_are_left_is_not_tried(
+    aws_calls: AwsCalls,
+) -> None:
+    refuse_transactions(aws_calls, times=1)
+    events = [created(10, JANE), created(11, JOHN), created(12, MARY)]
+    deliveries = [Delivery(event, ("a message",)) for event in events]
+    left = iter([5.0, 5.0, 4.99])
+
+    handled: list[Handled] = []
+    with pytest.raises(TimeoutError):
+        handled.extend(customers_subscriber.participant.handle(deliveries, lambda: next(left)))
+
+    assert [h.delivery for h in handled] == deliveries[:2]
+
+
+# Unexpected errors
+
+
+def test_after_an_unexpected_error_messages_are_handled_alone_and_only_the_failing_one_is_reported(
+    dynamodb: DynamoDBClient, aws_calls: AwsCalls, log_lines: LogLines
+) -> None:
+    first, broken, third = created(10), created(11), created(12, JOHN)
+
+    def refuse_broken(call: Any, request: dict[str, Any]) -> Any:
+        if "RESERVATION#11" in str(request):
+            raise ClientError({"Error": {"Code": "ValidationException"}}, "TransactWriteItems")
+        return call()
+
+    aws_calls.answer("TransactWriteItems", *[refuse_broken] * 10)
+
+    assert deliver(first, broken, third) == ["message-2"]
+
+    assert writes(aws_calls) == ["TransactWriteItems"] * 4
+    assert answers(dynamodb).keys() == {first.metadata.event_id, third.metadata.event_id}
+    check_credit(dynamodb)
+    error, summary = log_lines()
+    assert (error["message"], error["level"]) == ("event handler failed", "ERROR")
+    assert (error["order_id"], error["retry"]) == (11, True)
+    assert (summary["message"], summary["failed"]) == ("batch handled", 1)
+
+
+# Races
+
+
+@pytest.mark.usefixtures("one_request_at_a_time")
+def test_racing_batches_never_exceed_the_limit(dynamodb: DynamoDBClient) -> None:
+    batches = [[created(10 + 4 * b + n, total=100) for n in range(4)] for b in range(4)]
+    start = threading.Barrier(8)
+
+    def handle(batch: list[DomainEventEnvelope]) -> None:
+        start.wait()
+        while deliver(*batch):  # SQS redelivers
+            pass
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(handle, batches * 2))
+
+    types = list(answers(dynamodb).values())
+    assert types.count(CustomerCreditReserved) == 5
+    assert types.count(CustomerCreditReservationFailed) == 11
+    check_credit(dynamodb)

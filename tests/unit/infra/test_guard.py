@@ -1,0 +1,124 @@
+"""The guard in front of MiniStack: web pages of other sites are refused, tools and the console are not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from infra.local.guarded_ministack import (
+    API_PREFIX,
+    MAX_CONCURRENT_REQUESTS,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    guarded,
+    refusal,
+)
+
+HOST = "127.0.0.1:4566"
+PAGE = f"{API_PREFIX}api/v1/"
+
+
+def test_tools_and_the_console_are_answered() -> None:
+    for headers in (
+        {"host": HOST},
+        {"host": "localhost:4566"},
+        {"host": "[::1]:4566"},
+        {"host": "bucket.s3.localhost:4566"},
+        {"host": "host.docker.internal:4566"},
+        {"host": HOST, "origin": f"http://{HOST}", "sec-fetch-site": "same-origin"},
+        {"host": HOST, "sec-fetch-site": "none", "sec-fetch-mode": "navigate"},
+    ):
+        assert refusal("POST", "/", headers) is None, headers
+
+
+def test_other_hosts_and_origins_are_refused() -> None:
+    for headers in (
+        {},
+        {"host": "evil.example"},
+        {"host": "evil.example:4566"},
+        {"host": "127.0.0.1.evil.example:4566"},
+        {"host": "localhost.evil.example"},
+        {"host": "evil.example:4566", "origin": "http://evil.example:4566"},
+        {"host": HOST, "origin": "http://evil.example"},
+        {"host": HOST, "origin": "http://127.0.0.1:8080"},
+        {"host": HOST, "origin": "null"},
+        {"host": HOST, "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
+        {"host": HOST, "sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"},
+    ):
+        for method, path in (("POST", "/_ministack/reset"), ("GET", "/?Action=CreateRole")):
+            assert refusal(method, path, headers), headers
+
+
+def test_links_of_other_sites_lead_to_the_apis_pages_only() -> None:
+    link = {"host": HOST, "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+
+    assert refusal("GET", PAGE, link) is None
+    assert refusal("POST", PAGE, link)
+    assert refusal("GET", "/?Action=CreateRole", link)
+
+
+class Emulator:
+    """Counts the requests that reach it, and holds them until `release`."""
+
+    def __init__(self) -> None:
+        self.running = self.most = self.total = 0
+        self.release = asyncio.Event()
+        self.release.set()
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        self.running += 1
+        self.total += 1
+        self.most = max(self.most, self.running)
+        await self.release.wait()
+        self.running -= 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+
+async def request(app: Any, path: str, *, kind: str = "http", **headers: str) -> Message:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {}
+
+    encoded = [(k.encode(), v.encode()) for k, v in ({"host": HOST} | headers).items()]
+    await app({"type": kind, "method": "POST", "path": path, "headers": encoded}, receive, send)
+    return sent[0]
+
+
+def test_refused_requests_do_not_reach_the_emulator() -> None:
+    async def refused() -> tuple[int, Message, Message]:
+        emulator = Emulator()
+        app = guarded(emulator)
+        answer = await request(app, "/", origin="http://evil.example")
+        closed = await request(app, "/", kind="websocket", origin="http://evil.example")
+        return emulator.total, answer, closed
+
+    total, answer, closed = asyncio.run(refused())
+    assert total == 0
+    assert answer["status"] == 403
+    assert closed == {"type": "websocket.close", "code": 1008}
+
+
+def test_concurrent_requests_of_a_route_wait_and_other_routes_do_not() -> None:
+    async def burst() -> tuple[Emulator, list[Message]]:
+        emulator = Emulator()
+        app = guarded(emulator)
+        emulator.release.clear()
+        paths = [f"{PAGE}orders/{number}" for number in range(3 * MAX_CONCURRENT_REQUESTS)]
+        tasks = [asyncio.create_task(request(app, path)) for path in paths]
+        await asyncio.sleep(0.05)
+        assert emulator.running == MAX_CONCURRENT_REQUESTS
+        other = asyncio.create_task(request(app, f"{PAGE}customers"))
+        await asyncio.sleep(0.05)
+        assert emulator.running == MAX_CONCURRENT_REQUESTS + 1
+        emulator.release.set()
+        return emulator, [await task for task in [*tasks, other]]
+
+    emulator, answers = asyncio.run(burst())
+    assert {answer["status"] for answer in answers} == {200}
+    assert emulator.most <= 2 * MAX_CONCURRENT_REQUESTS
