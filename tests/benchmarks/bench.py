@@ -96,7 +96,8 @@ def measure_speed(run: Run) -> None:
     )
     rows = []
     for design in PIPELINES:
-        if cpu := found[design.name].cpu if design.name in found else {}:
+        if design.name in found:
+            cpu = found[design.name].cpu
             cells = [f"{cpu[group]:.1f}" for group in GROUPS]
             rows.append([design.title, *cells, f"**{sum(cpu.values()):.1f}**"])
     run.report.tables.append(

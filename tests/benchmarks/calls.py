@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 
 from tests.benchmarks.speed import wait_until_all
 from tests.benchmarks.systems import System
-from tests.benchmarks.usage import cpu_between, cpu_milliseconds
+from tests.benchmarks.usage import EMULATOR, MONGODB, cpu_between, cpu_seconds
 from tests.chaos.aws_proxy import AwsProxy, Upstream
 from tests.chaos.event_loop import EventLoop
 from tests.chaos.http import Request, Response
@@ -26,7 +25,6 @@ from tests.chaos.http import Request, Response
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
 QUIET_SECONDS = 1.5
 WARM_UP_ORDERS = 2
-REPORT = re.compile(r"^REPORT .*\bDuration: ([\d.]+) ms")
 STATES = {
     "RecordOrder": ("PutItem", 1),
     "ReserveCredit": ("TransactWriteItems", 4),
@@ -59,12 +57,10 @@ class Counted:
     receives: int = 0
     """Batches received from queues."""
     state_changes: int = 0
-    cpu_seconds: float | None = None
-    """Of the functions' processes. None where it cannot be measured."""
+    cpu_seconds: float = 0
+    """Of the functions' processes."""
     invocations: Counter[str] = field(default_factory=Counter)
     """By function."""
-    reported_milliseconds: float = 0
-    """Duration of all invocations, as the emulator reports it."""
     log_bytes: int = 0
     """Including START, END and REPORT of Lambda."""
 
@@ -111,18 +107,14 @@ def count(system: System, proxy: CountingProxy, place: Callable[[], Sequence[int
     wait_until_quiet(proxy)
     proxy.calls.clear()
     started = time.time()
-    cpu_before = cpu_milliseconds(system)
+    before = cpu_seconds(system)
     ids = place()
     wait_until_all(system.decided, ids)
     wait_until_all(system.visible, ids)
     wait_until_quiet(proxy)
     counted = Counted(len(ids))
-    cpu_after = cpu_milliseconds(system)
-    if cpu_before is not None and cpu_after is not None:
-        spent = cpu_between(cpu_before, cpu_after)
-        counted.cpu_seconds = (
-            sum(ms for group, ms in spent.items() if group not in ("emulator", "MongoDB")) / 1000
-        )
+    spent = cpu_between(before, cpu_seconds(system))
+    counted.cpu_seconds = sum(spent.values()) - spent[EMULATOR] - spent[MONGODB]
     rules = _rules(system)
     for call in proxy.calls:
         counted.calls[call.operation] += 1
@@ -242,9 +234,8 @@ def _count_invocations(system: System, since: float, counted: Counted) -> None:
     for name in system.physical_ids("AWS::Lambda::Function").values():
         for line in log_lines(system, name, since):
             counted.log_bytes += len(line.encode())
-            if report := REPORT.match(line):
+            if line.startswith("REPORT "):
                 counted.invocations[name] += 1
-                counted.reported_milliseconds += float(report[1])
                 counted.receives += name in consumers
 
 

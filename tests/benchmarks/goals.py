@@ -62,7 +62,7 @@ def of_speed(speeds: Mapping[str, Speed], first_order_seconds: float) -> list[Go
             p50, theirs_p50 = (percentile(s.approved[load], 50) * 1000 for s in both)
             found.append(ratio(title, (p50, theirs_p50), "ms", reason, most=most))
     before = speeds.get(BASELINE.name)
-    if before and before.cpu and ours.cpu:
+    if before:
         total, total_before = sum(ours.cpu.values()), sum(before.cpu.values())
         found.append(
             Goal(
@@ -148,18 +148,12 @@ def of_functions(
 
 
 def usage_of(counted: Counted) -> Usage:
-    """Return the usage of one order on AWS.
-
-    Where processor time cannot be measured, the emulator's durations are taken, which include waiting.
-    """
+    """Return the usage of one order on AWS."""
     per_order = counted.per_order
-    computing = counted.cpu_seconds
-    if computing is None:
-        computing = counted.reported_milliseconds / 1000
     calls = max(0, sum(counted.calls.values()) - counted.state_changes)
     return Usage(
         invocations=per_order(counted.invocations.total()),
-        cpu_seconds=per_order(computing),
+        cpu_seconds=per_order(counted.cpu_seconds),
         waiting_seconds=per_order(calls * WAIT_PER_CALL_SECONDS),
         write_units=per_order(counted.write_units),
         read_units=per_order(counted.read_units),

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Self
 
 from tests.benchmarks.systems import Design, System, Systems
-from tests.benchmarks.usage import GROUPS, cpu_between, cpu_milliseconds, workers
+from tests.benchmarks.usage import GROUPS, cpu_between, cpu_seconds, workers
 
 WARM_UP_ORDERS = 40
 WARM_UPS = 8
@@ -43,7 +43,7 @@ class Speed:
     accepted_rates: list[float] = field(default_factory=list)
     decided_rates: list[float] = field(default_factory=list)
     cpu_rounds: list[dict[str, float]] = field(default_factory=list)
-    """CPU milliseconds per decided order by group of processes. Empty where they cannot be measured."""
+    """CPU milliseconds per decided order by group of processes."""
 
     @property
     def accepted(self) -> float:
@@ -56,8 +56,6 @@ class Speed:
     @property
     def cpu(self) -> dict[str, float]:
         """The median of the rounds by group."""
-        if not self.cpu_rounds:
-            return {}
         return {group: median(r[group] for r in self.cpu_rounds) for group in GROUPS}
 
 
@@ -103,17 +101,15 @@ def warm_up(system: System) -> None:
 
 def burst(system: System, orders: int, speed: Speed) -> None:
     """Let all clients send orders without waiting. Note the rates and, until all are visible, the CPU."""
-    before = cpu_milliseconds(system)
+    before = cpu_seconds(system)
     started = time.perf_counter()
     ids = at_once(system, orders)
     speed.accepted_rates.append(orders / (time.perf_counter() - started))
     wait_until_all(system.decided, ids, 0.05)
     speed.decided_rates.append(orders / (time.perf_counter() - started))
     wait_until_all(system.visible, ids, 0.05)
-    after = cpu_milliseconds(system)
-    if before is not None and after is not None:
-        spent = cpu_between(before, after)
-        speed.cpu_rounds.append({group: ms / orders for group, ms in spent.items()})
+    spent = cpu_between(before, cpu_seconds(system))
+    speed.cpu_rounds.append({group: s * 1000 / orders for group, s in spent.items()})
 
 
 def clients(system: System, orders: int, count: int, speed: Speed, load: str) -> None:

@@ -1,29 +1,29 @@
-"""Processor time of the processes of a running system, by what they do, and the processes of its functions."""
+"""Processor time of the processes of a running system, by their purpose."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from contextlib import suppress
-from pathlib import Path
+
+import psutil
 
 from infra.local.deployed_stack import STACK_NAME
 from tests.benchmarks.systems import System
 
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-GROUPS = ("emulator", "MongoDB", "API", "subscribers", "projection", "relays")
+EMULATOR, MONGODB = "emulator", "MongoDB"
+GROUPS = (EMULATOR, MONGODB, "API", "subscribers", "projection", "relays")
 WORKER = f"/ministack-lambda-{STACK_NAME}-"
+CpuSeconds = dict[tuple[int, str], float]
+"""By pid and group."""
 
 
 def workers(system: System) -> dict[int, str]:
     """Return the processes of the system's functions: the function's name by pid."""
-    listed = subprocess.run(
-        ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True
-    ).stdout
     found = {}
-    for line in listed.splitlines():
-        if f"{system.directory.resolve()}/" in line and line.endswith("/_worker.py"):
-            found[int(line.split(maxsplit=1)[0])] = line.partition(WORKER)[2].rpartition("-")[0]
+    for process in psutil.Process(system.stack.processes[0].pid).children():
+        with suppress(psutil.Error):  # it has just ended
+            command = " ".join(process.cmdline())
+            if WORKER in command:
+                found[process.pid] = command.partition(WORKER)[2].rpartition("-")[0]
     return found
 
 
@@ -36,26 +36,22 @@ def group_of(function: str) -> str:
     return "subscribers" if "subscriber" in function else "API"
 
 
-def cpu_milliseconds(system: System) -> dict[tuple[int, str], float] | None:
-    """Return the processor time of each process so far, by pid and group. None where /proc does not exist."""
-    if not Path("/proc/self/stat").exists():
-        return None
-    groups = {process.pid: GROUPS[n] for n, process in enumerate(system.stack.processes)}
+def cpu_seconds(system: System) -> CpuSeconds:
+    """Return the processor time of each process so far."""
+    emulator, mongodb = system.stack.processes
+    groups = {emulator.pid: EMULATOR, mongodb.pid: MONGODB}
     groups |= {pid: group_of(name) for pid, name in workers(system).items()}
     found = {}
     for pid, group in groups.items():
-        with suppress(OSError):  # the process has just ended
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks = int(fields[11]) + int(fields[12])  # utime and stime
-            found[pid, group] = ticks * 1000 / TICKS_PER_SECOND
+        with suppress(psutil.Error):
+            times = psutil.Process(pid).cpu_times()
+            found[pid, group] = times.user + times.system
     return found
 
 
-def cpu_between(
-    before: dict[tuple[int, str], float], after: dict[tuple[int, str], float]
-) -> dict[str, float]:
-    """Return the milliseconds by group of the processes that existed before: the others spent theirs on starting."""
+def cpu_between(before: CpuSeconds, after: CpuSeconds) -> dict[str, float]:
+    """Return the seconds by group of the processes that existed before: the others spent theirs on starting."""
     spent = dict.fromkeys(GROUPS, 0.0)
-    for (pid, group), milliseconds in before.items():
-        spent[group] += after.get((pid, group), milliseconds) - milliseconds
+    for (pid, group), seconds in before.items():
+        spent[group] += after.get((pid, group), seconds) - seconds
     return spent
