@@ -103,7 +103,9 @@ def fill(system: System, events: Iterator[DomainEventEnvelope]) -> None:
 
 def _rebuild(system: System, project: Path) -> float:
     """Return the seconds of the command. Raises: subprocess.CalledProcessError."""
-    command = [sys.executable, "-m", "infra.ops", "rebuild-history", "--drop", "--yes"]
+    # The baseline has the tool under its former name.
+    tool = "infra.ops" if (project / "infra/ops").exists() else "infra.operate"
+    command = [sys.executable, "-m", tool, "rebuild-history", "--drop", "--yes"]
     options = ["--segments", str(SEGMENTS), "--endpoint-url", system.stack.aws_endpoint_url]
     started = time.monotonic()
     subprocess.run([*command, *options], cwd=project, check=True, stdout=subprocess.DEVNULL)
