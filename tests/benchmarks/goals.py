@@ -172,6 +172,7 @@ def of_counts(alone: Usage) -> list[Goal]:
         # Two events may meet in one batch, or a late one be counted for the next order.
         tolerance = 0.08 if name in ("sqs_requests", "invocations") else 0.0
         title = f"{name.replace('_', ' ').capitalize()} of one approved order, nothing batched"
+        title = title.replace("Sqs", "SQS")
         met = abs(counted - expected) <= expected * tolerance
         reason = "the cost model of `make costs`"
         found.append(Goal(title, f"{expected:g}", f"{counted:g}", met, reason, is_guard=True))

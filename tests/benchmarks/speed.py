@@ -15,7 +15,7 @@ from tests.benchmarks.systems import Design, System, Systems
 from tests.benchmarks.usage import GROUPS, cpu_between, cpu_seconds, workers
 
 WARM_UP_ORDERS = 40
-WARM_UPS = 8
+WARM_UPS = 5
 """At most. A system is warm when a burst of orders starts no process any more."""
 CLIENTS = 8
 POLL_SECONDS = 0.01
@@ -31,7 +31,7 @@ class Sizes:
     idle: int = 16
     burst: int = 120
     full: int = 50
-    half: int = 36
+    half: int = 24
 
 
 @dataclass
