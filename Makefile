@@ -131,7 +131,7 @@ check: install ## Check format, lint (with security rules), types, imports and t
 	run $(bin)/ruff check; \
 	run $(python) -m mypy; \
 	run env PYTHONPATH=layers/common $(python) $(bin)/lint-imports; \
-	run $(python) $(bin)/cfn-lint template.yaml infra/*.yaml tests/benchmarks/bare/template.yaml tests/benchmarks/peers/*/template.yaml; \
+	run $(python) $(bin)/cfn-lint template.yaml infra/*.yaml tests/benchmarks/peers/template.yaml; \
 	run $(python) -m samcli validate --lint --region us-east-1; \
 	run $(MAKE) --no-print-directory checkov; \
 	exit $$status
@@ -165,16 +165,16 @@ fuzz: install ## Send requests generated from the OpenAPI document; EXAMPLES=, S
 
 ##@ Figures
 
-bench: install ## Measure speed, calls, money and growth beside other designs; SHORT=1: counts and growth only, ONLY=part
+bench: install ## Measure speed, calls and cost beside other designs; SHORT=1: counts and growth, ONLY=part
 	@PYTHONPATH=layers/common $(python) -m tests.benchmarks.bench $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
 
-bench-rebuild: install ## Measure how fast the view is rebuilt: EVENTS=1000,10000,100000
+bench-rebuild: install ## Measure how fast the view is rebuilt; EVENTS=1000,10000,100000
 	@PYTHONPATH=layers/common $(python) -m tests.benchmarks.rebuild
 
-costs: install ## Calculate the costs on AWS, idle and per million orders
+costs: install ## Calculate the price on AWS, idle and per million orders
 	@$(python) -m tests.benchmarks.costs
 
-load-test: install ## Create orders under load and verify each of them
+load-test: install ## Create orders under load and audit every one of them
 	@$(python) -m tests.benchmarks.load
 
 ##@ Documents and packages

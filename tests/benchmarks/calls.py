@@ -1,40 +1,42 @@
-"""Goal 3, first half: everything that one order makes AWS do, counted while orders go through a running system.
+"""Calls to AWS and their request units, counted by a proxy between a system's functions and the emulator.
 
-The functions' own calls are counted by a proxy before the emulator, a state machine's by its execution history,
-invocations and what they log by the logs, deliveries by the rules that the events match.
+Calls of a state machine happen inside the emulator: they follow from the history of its executions. Invocations and
+logs follow from the log groups, deliveries from the rules that the events match.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from infra.local.processes import free_port
 from tests.benchmarks.speed import wait_until_all
-from tests.benchmarks.systems import Design, System
+from tests.benchmarks.systems import System
+from tests.benchmarks.usage import EMULATOR, MONGODB, cpu_between, cpu_seconds
 from tests.chaos.aws_proxy import AwsProxy, Upstream
 from tests.chaos.event_loop import EventLoop
 from tests.chaos.http import Request, Response
 
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
-QUIET_SECONDS = 2.0
-WARM_UP_ORDERS = 3
-REPORT = re.compile(r"^REPORT .*\bDuration: ([\d.]+) ms")
+QUIET_SECONDS = 1.5
+WARM_UP_ORDERS = 2
+STATES = {
+    "RecordOrder": ("PutItem", 1),
+    "ReserveCredit": ("TransactWriteItems", 4),
+    "Approve": ("UpdateItem", 1),
+}
+"""The calls of the state machine (peers/template.yaml) with their write units: all items are below 1 KB."""
 Item = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request to AWS, and its answer if it was not refused."""
+    """A request to AWS and its answer, `{}` if it failed without one."""
 
     operation: str
     request: Item
@@ -42,17 +44,8 @@ class Call:
 
 
 @dataclass
-class Invocations:
-    count: int = 0
-    milliseconds: float = 0
-    """All together, as the emulator reports them."""
-    log_bytes: int = 0
-    """Lambda's own START, END and REPORT included."""
-
-
-@dataclass
 class Counted:
-    """What some orders made AWS do."""
+    """The work that some orders caused, all of them together."""
 
     orders: int
     calls: Counter[str] = field(default_factory=Counter)
@@ -62,15 +55,14 @@ class Counted:
     messages: int = 0
     """Sent to queues."""
     receives: int = 0
-    """Batches received from queues, and deleted."""
+    """Batches received from queues."""
     state_changes: int = 0
-    calls_of_machines: int = 0
-    """Of the calls those that state machines made, for which no function waits."""
-    bytes_sent: int = 0
-    cpu_seconds: float | None = None
-    """Of the functions' processes; None where the system does not tell."""
-    invocations: dict[str, Invocations] = field(default_factory=dict)
+    cpu_seconds: float = 0
+    """Of the functions' processes."""
+    invocations: Counter[str] = field(default_factory=Counter)
     """By function."""
+    log_bytes: int = 0
+    """Including START, END and REPORT of Lambda."""
 
     @property
     def sqs_requests(self) -> int:
@@ -81,7 +73,7 @@ class Counted:
 
 
 class CountingProxy(AwsProxy):
-    """Passes everything on, and remembers it."""
+    """Forwards all requests and records them."""
 
     def __init__(self, loop: EventLoop, target_port: int) -> None:
         super().__init__(loop, target_port)
@@ -98,95 +90,50 @@ class CountingProxy(AwsProxy):
 
 
 @contextmanager
-def seen_through(
-    design: Design, directory: Path, loop: EventLoop
-) -> Iterator[tuple[System, CountingProxy]]:
-    """The system runs inside the block, and all of its functions reach AWS by the proxy."""
-    port = free_port()
-    proxy = CountingProxy(loop, port)
-    parameters = {"AwsEndpointUrl": proxy.url}
-    with System.start(design, directory, port=port, parameters=parameters) as system:
+def counted_calls(system: System, loop: EventLoop) -> Iterator[CountingProxy]:
+    """Let all functions of the system reach AWS through the proxy inside the block."""
+    proxy = CountingProxy(loop, system.stack.deployment.port)
+    system.set_endpoint(proxy.url)
+    try:
         for number in range(WARM_UP_ORDERS):
             wait_until_all(system.visible, [system.create_order(number)])
-        yield system, proxy
+        yield proxy
+    finally:
+        system.set_endpoint(system.stack.aws_endpoint_url)
 
 
-def _workers(system: System) -> list[tuple[int, str]]:
-    """The pid, and the command with its environment, of each process of the system's functions."""
-    listed = subprocess.run(
-        ["ps", "-A", "eww", "-o", "pid=,args="], capture_output=True, text=True, check=True
-    ).stdout
-    directory = f"{system.directory.resolve()}/"
-    return [
-        (int(line.split(maxsplit=1)[0]), line)
-        for line in listed.splitlines()
-        if directory in line and "/_worker.py" in line
-    ]
-
-
-def _cpu_seconds(system: System) -> dict[int, float] | None:
-    """What each process of the system's functions has computed so far; None where there is no /proc."""
-    found = {}
-    if not Path("/proc/self/schedstat").exists():
-        return None
-    for pid, _ in _workers(system):
-        with suppress(OSError):  # it has just ended
-            tasks = Path(f"/proc/{pid}/task").iterdir()
-            # The first number is the nanoseconds on a processor.
-            found[pid] = sum(int((t / "schedstat").read_text().split()[0]) for t in tasks) / 1e9
-    return found
-
-
-def _cpu_between(before: dict[int, float], after: dict[int, float]) -> float:
-    """Of those processes that there were before: what others computed, they computed to start."""
-    return sum(after.get(pid, seconds) - seconds for pid, seconds in before.items())
-
-
-def count(
-    system: System,
-    proxy: CountingProxy,
-    orders: int,
-    place: Callable[[], Sequence[Any]],
-) -> Counted:
-    """What the orders that `place` creates, `orders` of them, make AWS do until all is quiet again."""
-    _wait_until_quiet(proxy)
+def count(system: System, proxy: CountingProxy, place: Callable[[], Sequence[int]]) -> Counted:
+    """Count the work that the orders of `place` cause until nothing is left to do."""
+    wait_until_quiet(proxy)
     proxy.calls.clear()
-    proxy.bytes_sent = 0
     started = time.time()
-    cpu_before = _cpu_seconds(system)
+    before = cpu_seconds(system)
     ids = place()
     wait_until_all(system.decided, ids)
     wait_until_all(system.visible, ids)
-    _wait_until_quiet(proxy)
-    counted = Counted(orders, bytes_sent=proxy.bytes_sent)
-    if cpu_before is not None:
-        counted.cpu_seconds = _cpu_between(cpu_before, _cpu_seconds(system) or {})
-    of_machines = _calls_of_state_machines(system, started, counted)
-    counted.calls_of_machines = len(of_machines)
-    calls = [*proxy.calls, *of_machines]
+    wait_until_quiet(proxy)
+    counted = Counted(len(ids))
+    spent = cpu_between(before, cpu_seconds(system))
+    counted.cpu_seconds = sum(spent.values()) - spent[EMULATOR] - spent[MONGODB]
     rules = _rules(system)
-    for call in calls:
+    for call in proxy.calls:
         counted.calls[call.operation] += 1
-        writes, reads = request_units(call, lambda key: _size_in_table(system, key))
+        writes, reads = request_units(call, lambda write: _stored_bytes(system, write))
         counted.write_units += writes
         counted.read_units += reads
         if call.operation == "PutEvents":
-            counted.events += len(call.request["Entries"])
-            counted.messages += sum(
-                matches(rule, entry) for entry in call.request["Entries"] for rule in rules
-            )
-    counted.invocations = _invocations(system, started)
-    consumers = _queue_consumers(system)
-    counted.receives = sum(
-        found.count for name, found in counted.invocations.items() if name in consumers
-    )
+            entries = call.request["Entries"]
+            counted.events += len(entries)
+            counted.messages += sum(matches(rule, entry) for entry in entries for rule in rules)
+    _count_executions(system, started, counted)
+    _count_invocations(system, started, counted)
     return counted
 
 
 def request_units(call: Call, stored_bytes: Callable[[Item], int]) -> tuple[float, float]:
-    """The write and read request units that the call takes.
+    """Return the write and read request units of the call.
 
-    `stored_bytes` says how large the item is that an update or a deletion, which have but its key, is about.
+    `stored_bytes` returns the size of the stored item of an update or a deletion, whose request has only the key.
     Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
     """
     request = call.request
@@ -203,8 +150,8 @@ def request_units(call: Call, stored_bytes: Callable[[Item], int]) -> tuple[floa
                 units += 2 * write_units(size)
             return units, 0
         case "GetItem":
-            item = call.response.get("Item", {})
-            return 0, read_units(item_bytes(item), consistent=request.get("ConsistentRead", False))
+            size = item_bytes(call.response.get("Item", {}))
+            return 0, read_units(size, consistent=request.get("ConsistentRead", False))
         case "BatchGetItem":
             units_read = 0.0
             for table, wanted in request["RequestItems"].items():
@@ -226,7 +173,7 @@ def read_units(size: int, *, consistent: bool) -> float:
 
 
 def item_bytes(item: Item) -> int:
-    """The item's size, as DynamoDB counts it.
+    """Return the item's size as DynamoDB counts it.
 
     Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """
@@ -251,9 +198,9 @@ def _value_bytes(value: Item) -> int:
 
 
 def matches(pattern: Item, entry: Item) -> bool:
-    """Whether a rule's pattern, of lists of sources and of types, takes the event."""
-    facts = {"source": entry["Source"], "detail-type": entry["DetailType"]}
-    return all(facts[name] in values for name, values in pattern.items())
+    """Return whether a rule's pattern, of lists of sources and of types, matches the event."""
+    values = {"source": entry["Source"], "detail-type": entry["DetailType"]}
+    return all(values[name] in wanted for name, wanted in pattern.items())
 
 
 def _rules(system: System) -> list[Item]:
@@ -264,95 +211,67 @@ def _rules(system: System) -> list[Item]:
     ]
 
 
-def _queue_consumers(system: System) -> set[str]:
-    mappings = system.functions.list_event_source_mappings()["EventSourceMappings"]
-    return {
+def log_lines(system: System, function: str, since: float) -> Iterator[str]:
+    """Yield what the function logged since the time, which includes the lines of Lambda."""
+    group = f"/aws/lambda/{function}"
+    if not system.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        return  # never invoked
+    pages = system.logs.get_paginator("filter_log_events").paginate(
+        logGroupName=group, startTime=int(since * 1000)
+    )
+    for page in pages:
+        for event in page["events"]:
+            yield event["message"]
+
+
+def _count_invocations(system: System, since: float, counted: Counted) -> None:
+    mappings = system.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    consumers = {
         mapping["FunctionArn"].rpartition(":")[2]
         for mapping in mappings
         if ":sqs:" in mapping["EventSourceArn"]
     }
-
-
-def _invocations(system: System, since: float) -> dict[str, Invocations]:
-    found = {}
     for name in system.physical_ids("AWS::Lambda::Function").values():
-        invocations = Invocations()
-        group = f"/aws/lambda/{name}"
-        if not system.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
-            continue  # it was never invoked
-        pages = system.logs.get_paginator("filter_log_events").paginate(
-            logGroupName=group, startTime=int(since * 1000)
-        )
-        for page in pages:
-            for event in page["events"]:
-                invocations.log_bytes += len(event["message"].encode())
-                if report := REPORT.match(event["message"]):
-                    invocations.count += 1
-                    invocations.milliseconds += float(report[1])
-        if invocations.count:
-            found[name] = invocations
-    return found
+        for line in log_lines(system, name, since):
+            counted.log_bytes += len(line.encode())
+            if line.startswith("REPORT "):
+                counted.invocations[name] += 1
+                counted.receives += name in consumers
 
 
-def _calls_of_state_machines(system: System, since: float, counted: Counted) -> list[Call]:
-    """The calls that executions started since made; the state changes are counted on the way."""
-    calls = []
+def _count_executions(system: System, since: float, counted: Counted) -> None:
+    """Add the state changes and the calls of the executions that started since the time."""
     states = system.client("stepfunctions")
     for arn in system.physical_ids("AWS::StepFunctions::StateMachine").values():
-        definition = json.loads(states.describe_state_machine(stateMachineArn=arn)["definition"])
         pages = states.get_paginator("list_executions").paginate(stateMachineArn=arn)
-        executions = [execution for page in pages for execution in page["executions"]]
-        for execution in executions:
+        for execution in (e for page in pages for e in page["executions"]):
             if execution["startDate"].timestamp() < since:
                 continue
             history = states.get_paginator("get_execution_history").paginate(
                 executionArn=execution["executionArn"]
             )
-            for page in history:
-                for event in page["events"]:
-                    if details := event.get("stateEnteredEventDetails"):
-                        counted.state_changes += 1
-                        state = definition["States"][details["name"]]
-                        if state["Type"] == "Task":
-                            calls.append(_call_of_task(state, json.loads(details["input"])))
-    return calls
+            for event in (e for page in history for e in page["events"]):
+                if entered := event.get("stateEnteredEventDetails"):
+                    counted.state_changes += 1
+                    if entered["name"] in STATES:
+                        operation, units = STATES[entered["name"]]
+                        counted.calls[operation] += 1
+                        counted.write_units += units
+                    elif entered["name"].startswith("Publish"):
+                        counted.calls["PutEvents"] += 1
+                        counted.events += 1
+                        counted.messages += 1  # to the view's queue
 
 
-def _call_of_task(state: Item, state_input: Item) -> Call:
-    operation = state["Resource"].rpartition(":")[2]
-    operation = operation[:1].upper() + operation[1:]
-    return Call(operation, resolved(state["Parameters"], state_input), {})
-
-
-def resolved(parameters: Any, state_input: Item) -> Any:
-    """A task's parameters with the values of the input put in, as far as our state machine uses paths."""
-    if isinstance(parameters, list):
-        return [resolved(value, state_input) for value in parameters]
-    if not isinstance(parameters, dict):
-        return parameters
-    return {
-        name.removesuffix(".$"): _at(value, state_input)
-        if name.endswith(".$")
-        else resolved(value, state_input)
-        for name, value in parameters.items()
-    }
-
-
-def _at(path: str, state_input: Item) -> Any:
-    if text := re.fullmatch(r"States\.Format\('(.*)', \$\.(\w+)\)", path):
-        return text[1].format(state_input[text[2]])
-    return state_input[path.removeprefix("$.")]
-
-
-def _size_in_table(system: System, write: Item) -> int:
+def _stored_bytes(system: System, write: Item) -> int:
     found = system.dynamodb.get_item(
         TableName=write["TableName"], Key=write["Key"], ConsistentRead=True
     )
     return item_bytes(found.get("Item", {}))
 
 
-def _wait_until_quiet(proxy: CountingProxy) -> None:
-    """Nothing was asked for a while."""
+def wait_until_quiet(proxy: CountingProxy) -> None:
+    """Wait until no call was made for a while."""
     while True:
         before = len(proxy.calls)
         time.sleep(QUIET_SECONDS)

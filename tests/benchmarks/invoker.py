@@ -1,6 +1,6 @@
-"""One function in a process of its own, started by functions.py: `invoker.py MODE HANDLER EVENT SAME_WORK [ROUNDS]`.
+"""Runs one function in a process of its own: `invoker.py MODE HANDLER EVENT BARE_HANDLER [ROUNDS]`.
 
-Prints one JSON object on its last line. Imports nothing before the clock starts that it need not.
+Prints one JSON object as its last line. Imports nothing unneeded before the clock starts.
 """
 
 # ruff: noqa: PLC0415
@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 STARTED = time.perf_counter()
-MODE, HANDLER, EVENT, SAME_WORK, *ROUNDS = sys.argv[1:]
+MODE, HANDLER, EVENT, BARE_HANDLER, *ROUNDS = sys.argv[1:]
 INVOCATIONS_PER_ROUND = 20
 
 
@@ -30,11 +30,11 @@ def milliseconds() -> Any:
     return (time.perf_counter() - STARTED) * 1000
 
 
-def tell(**facts: Any) -> Any:
+def report(**figures: Any) -> Any:
     import json
 
     sys.stdout.flush()
-    print("\n" + json.dumps(facts), file=sys.__stdout__)
+    print("\n" + json.dumps(figures), file=sys.__stdout__)
 
 
 def boto3_alone() -> Any:
@@ -43,28 +43,29 @@ def boto3_alone() -> Any:
     client = boto3.client("dynamodb")
     init = milliseconds()
     client.get_item(TableName="Orders", Key={"orderId": {"N": "1"}})
-    tell(init_ms=init, first_ms=milliseconds())
+    report(init_ms=init, first_ms=milliseconds())
 
 
-def handler() -> Any:
+def handler(name: Any) -> Any:
     import importlib
 
-    module, name = HANDLER.rsplit(".", 1)
-    return getattr(importlib.import_module(module), name)
+    module, function = name.rsplit(".", 1)
+    return getattr(importlib.import_module(module), function)
 
 
 def start() -> Any:
-    handle = handler()
+    handle = handler(HANDLER)
     init = milliseconds()
     check(handle(events(1)[0], Context()))
-    tell(init_ms=init, first_ms=milliseconds())
+    report(init_ms=init, first_ms=milliseconds())
 
 
 def events(count: Any) -> Any:
-    """So many events, each of another order or customer: a repeated one would be dropped as a duplicate."""
+    """Return events with one message each, all of other orders and customers: a repeated one is a duplicate."""
     import json
     import random
     import re
+    import uuid
     from pathlib import Path
 
     text = Path(EVENT).read_text()
@@ -72,73 +73,44 @@ def events(count: Any) -> Any:
     for _ in range(count):
         shift = random.randrange(10**12)
         ids = {found: str(int(found) + shift) for found in re.findall(r"2379\d{11}", text)}
-        found = json.loads(re.sub("|".join(ids) or "$^", _replaced_from(ids), text))
-        if "Records" in found:  # one message, as it comes where nothing is batched
-            ours = [record for record in found["Records"] if "OrderCreated" in json.dumps(record)]
-            found["Records"] = (ours or found["Records"])[:1]
+        found = json.loads(re.sub("|".join(ids) or "$^", ids_of(ids), text))
+        if "Records" in found:
+            kinds = ("OrderCreated", "CustomerCreditReserved")
+            records = [r for r in found["Records"] if any(k in json.dumps(r) for k in kinds)]
+            found["Records"] = (records or found["Records"])[:1]
+            if "messageId" in found["Records"][0]:
+                found["Records"][0]["messageId"] = str(uuid.uuid4())
         made.append(found)
     return made
 
 
-def _replaced_from(ids: Any) -> Any:
+def ids_of(ids: Any) -> Any:
     return lambda match: ids[match[0]]
 
 
 def check(answer: Any) -> Any:
-    """A handler that fails quickly would look fast."""
+    """Refuse the answer of a handler that failed, which would look fast."""
     answer = answer or {}
     if answer.get("batchItemFailures") or answer.get("statusCode", 200) not in (200, 404):
         raise RuntimeError(f"the handler answered {answer}")
 
 
 def warm() -> Any:
-    import importlib
-
-    bare_work = importlib.import_module("bare_work")  # beside this file
-
-    handle, same_work, context = handler(), getattr(bare_work, SAME_WORK), Context()
+    ours, bare, context = handler(HANDLER), handler(BARE_HANDLER), Context()
 
     def cpu_ms(invoke: Any) -> Any:
         these = events(INVOCATIONS_PER_ROUND)
-        begin = time.thread_time()  # of this thread: the MongoDB driver has threads that look about
+        begin = time.thread_time()  # of this thread: the MongoDB driver's monitors are not counted
         for event in these:
             check(invoke(event, context))
         return (time.thread_time() - begin) * 1000 / INVOCATIONS_PER_ROUND
 
-    cpu_ms(handle), cpu_ms(same_work)
-    ours, bare = [], []
+    cpu_ms(ours), cpu_ms(bare)
+    found: Any = ([], [])
     for _ in range(int(ROUNDS[0])):
-        ours.append(cpu_ms(handle))
-        bare.append(cpu_ms(same_work))
-    tell(ours_ms=ours, bare_ms=bare)
+        found[0].append(cpu_ms(ours))
+        found[1].append(cpu_ms(bare))
+    report(ours_ms=found[0], bare_ms=found[1])
 
 
-def profile() -> Any:
-    import cProfile
-    import pstats
-    import re
-
-    handle, context = handler(), Context()
-    for event in events(20):
-        check(handle(event, context))
-    these = events(100)
-    profiler = cProfile.Profile(time.thread_time)
-    profiler.enable()
-    for event in these:
-        handle(event, context)
-    profiler.disable()
-    places = (r"site-packages/(\w+)", r"/python/(\w+)", r"Function/(\w+)", r"/python3\.\d+/(\w+)")
-    times: dict[str, float] = {}
-    stats: Any = pstats.Stats(profiler)
-    for (file, _, name), (_, _, own, _, _) in stats.stats.items():
-        found = next((m for p in places if (m := re.search(p, file))), None)
-        package = "built in" if file == "~" else found[1] if found else "others"
-        if "recv" in name or "send" in name or "connect" in name:
-            package = "the socket"
-        times[package] = times.get(package, 0.0) + own
-    total = sum(times.values())
-    shares = sorted(((k, v / total) for k, v in times.items()), key=lambda pair: -pair[1])
-    tell(shares=shares[:8])
-
-
-{"boto3": boto3_alone, "start": start, "warm": warm, "profile": profile}[MODE]()
+{"boto3": boto3_alone, "start": start, "warm": warm}[MODE]()

@@ -1,6 +1,6 @@
-"""Goal 2, the other number: how many orders are lost when the function that accepts them is killed.
+"""Orders lost under kills: the function that accepts orders is killed right after it stored one.
 
-It is killed right after what it was accepted with is stored, which is where a dual write has yet to tell of it.
+A dual write has not published the order's event at that moment.
 """
 
 from __future__ import annotations
@@ -11,32 +11,34 @@ from dataclasses import dataclass
 import httpx
 
 from tests.benchmarks.calls import CountingProxy
-from tests.benchmarks.systems import BARE, DUAL_WRITE, INBOX, ORCHESTRATED, OURS, System
+from tests.benchmarks.systems import BARE, BASELINE, DUAL_WRITE, INBOX, OURS, STATE_MACHINE, System
 from tests.chaos.aws_faults import worker_killed
 from tests.chaos.aws_proxy import Fault
 from tests.chaos.workers import Workers
 
 STORES_WITH = {
     OURS.name: "TransactWriteItems",
-    BARE.name: "PutItem",
-    DUAL_WRITE.name: "PutItem",
+    BASELINE.name: "TransactWriteItems",
+    BARE.name: "TransactWriteItems",
     INBOX.name: "TransactWriteItems",
-    ORCHESTRATED.name: "StartExecution",
+    DUAL_WRITE.name: "PutItem",
+    STATE_MACHINE.name: "StartExecution",
 }
 """The call with which each accepts an order."""
-PATIENCE_SECONDS = 10.0
-"""How long none of the undecided orders may move before they are lost."""
+PATIENCE_SECONDS = 6.0
+"""Undecided orders are lost if none of them is decided for so long."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Of orders that were stored: how many kills there were, and how many orders nobody will ever decide."""
+    """The number of kills, and of stored orders that stay PENDING."""
 
     kills: int
     lost: int
 
 
 def under_kills(system: System, proxy: CountingProxy, kills: int) -> Losses:
+    """Kill the function that accepts orders `kills` times, each after it stored an order."""
     fault = Fault(
         STORES_WITH[system.design.name],
         worker_killed(Workers(system.directory), "orders-api"),
@@ -46,15 +48,15 @@ def under_kills(system: System, proxy: CountingProxy, kills: int) -> Losses:
         while fault.struck < kills:
             try:
                 system.create_order(fault.struck)
-            except httpx.HTTPError:  # as the client of a function that has died sees it
+            except httpx.HTTPError:  # the client's view of a killed function
                 continue
-    return Losses(fault.struck, _undecided_for_good(system))
+    return Losses(fault.struck, _lost(system))
 
 
-def _undecided_for_good(system: System) -> int:
-    left, since = len(system.undecided()), time.monotonic()
+def _lost(system: System) -> int:
+    left, since = system.undecided(), time.monotonic()
     while left and time.monotonic() < since + PATIENCE_SECONDS:
         time.sleep(0.5)
-        if (now := len(system.undecided())) != left:
+        if (now := system.undecided()) != left:
             left, since = now, time.monotonic()
     return left

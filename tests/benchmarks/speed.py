@@ -1,150 +1,150 @@
-"""Goals 1 and 2: what an order takes, beside a bare pipeline of the same hops and beside the peers, all in one run."""
+"""Latency, throughput and processor time of the systems with the same hops, taken in turns in one run."""
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Self
+from statistics import median
+from typing import Self
 
 from tests.benchmarks.systems import Design, System, Systems
+from tests.benchmarks.usage import GROUPS, cpu_between, cpu_seconds, workers
 
-WARM_UP_ORDERS = 24
+WARM_UP_ORDERS = 40
+WARM_UPS = 5
+"""At most. A system is warm when a burst of orders starts no process any more."""
 CLIENTS = 8
-POLL_SECONDS = 0.002
-WATCH_SECONDS = 0.01
+POLL_SECONDS = 0.01
 DEADLINE_SECONDS = 90.0
+LOADS = ("idle", "half", "full")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many orders each system is given, altogether."""
+    """The number of orders of each system in each of `rounds` rounds."""
 
-    rounds: int
-    idle_orders: int
-    burst_orders: int
-    full_orders: int
-    half_orders: int
-
-
-NORMAL = Sizes(rounds=2, idle_orders=50, burst_orders=120, full_orders=80, half_orders=50)
-
-
-def _lists() -> dict[str, list[float]]:
-    return {"idle": [], "half": [], "full": []}
+    rounds: int = 3
+    idle: int = 16
+    burst: int = 120
+    full: int = 50
+    half: int = 24
 
 
 @dataclass
 class Speed:
-    """Seconds of each order: one at a time; with as many as clients at a time; at half of our throughput."""
+    """The measurements of one system: seconds per order, and for each round orders per second and CPU."""
 
-    post: list[float] = field(default_factory=list)
-    approved: dict[str, list[float]] = field(default_factory=_lists)
-    visible: dict[str, list[float]] = field(default_factory=_lists)
-    accepted_per_second: list[float] = field(default_factory=list)
-    decided_per_second: list[float] = field(default_factory=list)
+    approved: dict[str, list[float]] = field(default_factory=lambda: {load: [] for load in LOADS})
+    visible: dict[str, list[float]] = field(default_factory=lambda: {load: [] for load in LOADS})
+    accepted_rates: list[float] = field(default_factory=list)
+    decided_rates: list[float] = field(default_factory=list)
+    cpu_rounds: list[dict[str, float]] = field(default_factory=list)
+    """CPU milliseconds per decided order by group of processes."""
 
     @property
     def accepted(self) -> float:
-        return sum(self.accepted_per_second) / len(self.accepted_per_second)
+        return median(self.accepted_rates)
 
     @property
     def decided(self) -> float:
-        return sum(self.decided_per_second) / len(self.decided_per_second)
+        return median(self.decided_rates)
+
+    @property
+    def cpu(self) -> dict[str, float]:
+        """The median of the rounds by group."""
+        return {group: median(r[group] for r in self.cpu_rounds) for group in GROUPS}
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that `percent` percent of the values do not exceed, interpolated."""
+    if len(values) < 2:
+        return values[0]
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def measure(
     systems: Systems, designs: Sequence[Design], sizes: Sizes, show: Callable[[str], None]
 ) -> dict[str, Speed]:
-    """The designs' speeds by their names. They take turns, so that what disturbs one disturbs the next as well."""
+    """Measure the designs in turns, so that a disturbance meets all of them. Return their speeds by name."""
     running = [systems[design] for design in designs]
     speeds = {system.design.name: Speed() for system in running}
     for system in running:
         show(f"warming up: {system.design.title}")
-        ids = at_once(system, WARM_UP_ORDERS)
-        wait_until_all(system.visible, ids)
-    # Turns go forth and back, so that nobody always comes after the same neighbour.
-    turns = [running if turn % 2 == 0 else running[::-1] for turn in range(sizes.rounds)]
-    for turn in turns:
-        for system in turn:
-            show(f"one at a time: {system.design.title}")
-            one_at_a_time(system, sizes.idle_orders // sizes.rounds, speeds[system.design.name])
-        for system in turn:
-            show(f"as many as can be: {system.design.title}")
-            burst(system, sizes.burst_orders // sizes.rounds, speeds[system.design.name])
-        for system in turn:
-            show(f"{CLIENTS} at a time: {system.design.title}")
-            orders = sizes.full_orders // sizes.rounds
-            waiting_clients(system, orders, speeds[system.design.name])
-    rate = speeds[designs[0].name].decided / 2
-    for turn in turns:
-        for system in turn:
-            show(f"{rate:.1f} orders per second: {system.design.title}")
-            orders = sizes.half_orders // sizes.rounds
-            at_rate(system, orders, rate, speeds[system.design.name])
+        warm_up(system)
+    for number in range(sizes.rounds):
+        for system in running[:: 1 if number % 2 == 0 else -1]:
+            speed = speeds[system.design.name]
+            show(f"round {number + 1} of {sizes.rounds}: {system.design.title}")
+            clients(system, sizes.idle, 1, speed, "idle")
+            burst(system, sizes.burst, speed)
+            clients(system, sizes.full, CLIENTS, speed, "full")
+    rate = min(speed.decided for speed in speeds.values()) / 2
+    for number in range(sizes.rounds):
+        for system in running[:: 1 if number % 2 == 0 else -1]:
+            show(f"{rate:.0f} orders per second: {system.design.title}")
+            at_rate(system, sizes.half, rate, speeds[system.design.name])
     return speeds
 
 
-def one_at_a_time(system: System, orders: int, speed: Speed) -> None:
-    for number in range(orders):
-        started = time.perf_counter()
-        order_id = system.create_order(number)
-        speed.post.append(time.perf_counter() - started)
-        wait_until_all(system.decided, [order_id], POLL_SECONDS)
-        speed.approved["idle"].append(time.perf_counter() - started)
-        wait_until_all(system.visible, [order_id], POLL_SECONDS)
-        speed.visible["idle"].append(time.perf_counter() - started)
+def warm_up(system: System) -> None:
+    """Create orders until no more processes start."""
+    for _ in range(WARM_UPS):
+        before = workers(system).keys()
+        wait_until_all(system.visible, at_once(system, WARM_UP_ORDERS))
+        if workers(system).keys() == before:
+            return
 
 
 def burst(system: System, orders: int, speed: Speed) -> None:
-    """All clients send orders as fast as they are accepted; then all orders are decided."""
+    """Let all clients send orders without waiting. Note the rates and, until all are visible, the CPU."""
+    before = cpu_seconds(system)
     started = time.perf_counter()
     ids = at_once(system, orders)
-    speed.accepted_per_second.append(orders / (time.perf_counter() - started))
+    speed.accepted_rates.append(orders / (time.perf_counter() - started))
     wait_until_all(system.decided, ids, 0.05)
-    speed.decided_per_second.append(orders / (time.perf_counter() - started))
+    speed.decided_rates.append(orders / (time.perf_counter() - started))
     wait_until_all(system.visible, ids, 0.05)
+    spent = cpu_between(before, cpu_seconds(system))
+    speed.cpu_rounds.append({group: s * 1000 / orders for group, s in spent.items()})
 
 
-def waiting_clients(system: System, orders: int, speed: Speed) -> None:
-    """Each client sends its next order when its last one is decided."""
-    with Watch(system) as watch, ThreadPoolExecutor(CLIENTS) as pool:
-
-        def place(number: int) -> None:
-            watch.decided.wait_for(watch.create_order(number))
-
-        list(pool.map(place, range(orders)))
-        watch.note(speed, "full")
+def clients(system: System, orders: int, count: int, speed: Speed, load: str) -> None:
+    """Let each client send its next order when its last one is decided."""
+    with Watch(system) as watch, ThreadPoolExecutor(count) as pool:
+        list(pool.map(lambda n: watch.decided.wait_for(watch.create_order(n)), range(orders)))
+        watch.note(speed, load)
 
 
 def at_rate(system: System, orders: int, per_second: float, speed: Speed) -> None:
-    """Orders come at a rate, whatever becomes of those before."""
+    """Send orders at a rate that does not depend on how fast they are decided."""
     with Watch(system) as watch, ThreadPoolExecutor(orders) as pool:
         begin = time.perf_counter()
 
         def place(number: int) -> None:
-            due = begin + number / per_second
-            time.sleep(max(0.0, due - time.perf_counter()))
+            time.sleep(max(0.0, begin + number / per_second - time.perf_counter()))
             watch.create_order(number)
 
         list(pool.map(place, range(orders)))
         watch.note(speed, "half")
 
 
-def at_once(system: System, orders: int) -> list[Any]:
+def at_once(system: System, orders: int, customers: Sequence[int] | None = None) -> list[int]:
+    """Create the orders with all clients as fast as they are accepted. Return their ids."""
     with ThreadPoolExecutor(CLIENTS) as pool:
-        return list(pool.map(system.create_order, range(orders)))
+        return list(pool.map(lambda number: system.create_order(number, customers), range(orders)))
 
 
 def wait_until_all(
-    look: Callable[[Sequence[Any]], set[Any]],
-    ids: Sequence[Any],
+    look: Callable[[Sequence[int]], set[int]],
+    ids: Sequence[int],
     pause: float = 0.05,
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> None:
-    """All of the orders are seen. Raises: TimeoutError."""
+    """Wait until all of the orders are seen. Raises: TimeoutError."""
     deadline = time.monotonic() + deadline_seconds
     left = list(ids)
     while True:
@@ -153,20 +153,20 @@ def wait_until_all(
         if not left:
             return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{len(left)} orders are still not there, as {left[0]}")
+            raise TimeoutError(f"{len(left)} orders are still missing, for example {left[0]}")
         time.sleep(pause)
 
 
 class _Arrivals:
-    """When orders were first seen to have got somewhere."""
+    """The times at which orders were first seen in some state."""
 
-    def __init__(self, look: Callable[[Sequence[Any]], set[Any]]) -> None:
+    def __init__(self, look: Callable[[Sequence[int]], set[int]]) -> None:
         self._look = look
         self._condition = threading.Condition()
-        self._waiting: set[Any] = set()
-        self._seen: dict[Any, float] = {}
+        self._waiting: set[int] = set()
+        self._seen: dict[int, float] = {}
 
-    def add(self, order_id: Any) -> None:
+    def add(self, order_id: int) -> None:
         with self._condition:
             self._waiting.add(order_id)
 
@@ -180,22 +180,22 @@ class _Arrivals:
             self._waiting -= found
             self._condition.notify_all()
 
-    def wait_for(self, order_id: Any) -> float:
-        """When it got there. Raises: TimeoutError."""
+    def wait_for(self, order_id: int) -> float:
+        """Return when the order was seen. Raises: TimeoutError."""
         with self._condition:
             if not self._condition.wait_for(lambda: order_id in self._seen, DEADLINE_SECONDS):
-                raise TimeoutError(f"order {order_id} is still not there")
+                raise TimeoutError(f"order {order_id} is still missing")
             return self._seen[order_id]
 
 
 class Watch:
-    """Creates orders, and looks for all of them at once in a thread of its own."""
+    """Creates orders, and looks for all of them every 10 ms in a thread of its own."""
 
     def __init__(self, system: System) -> None:
         self.decided = _Arrivals(system.decided)
         self.visible = _Arrivals(system.visible)
         self._system = system
-        self._started: dict[Any, float] = {}
+        self._started: dict[int, float] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
 
@@ -207,7 +207,7 @@ class Watch:
         self._stopped.set()
         self._thread.join()
 
-    def create_order(self, number: int) -> Any:
+    def create_order(self, number: int) -> int:
         started = time.perf_counter()
         order_id = self._system.create_order(number)
         self._started[order_id] = started
@@ -216,12 +216,12 @@ class Watch:
         return order_id
 
     def note(self, speed: Speed, load: str) -> None:
-        """All orders are decided and visible, and `speed` has how long that took, each."""
+        """Wait until all orders are decided and visible, and add the seconds of each to `speed`."""
         for order_id, started in self._started.items():
             speed.approved[load].append(self.decided.wait_for(order_id) - started)
             speed.visible[load].append(self.visible.wait_for(order_id) - started)
 
     def _run(self) -> None:
-        while not self._stopped.wait(WATCH_SECONDS):
+        while not self._stopped.wait(POLL_SECONDS):
             self.decided.look()
             self.visible.look()

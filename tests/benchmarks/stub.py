@@ -1,4 +1,4 @@
-"""As much of AWS as a function needs to do its work, answered at once: what is measured is then the function."""
+"""A stub of AWS that answers at once, so that only the function is measured."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CUSTOMER = {
     "name": {"S": "Jane Doe"},
     "creditLimitCents": {"N": "10000000000000"},
     "reservedCreditCents": {"N": "0"},
+    "availableCents": {"N": "10000000000000"},
     "version": {"N": "1"},
 }
 ORDER = {
-    "itemType": {"S": "Order"},
     "customerId": {"N": "237957120000291"},
     "orderTotalCents": {"N": "400"},
     "state": {"S": "PENDING"},
@@ -29,26 +29,28 @@ ORDER = {
 
 
 def answer(operation: str, request: dict[str, Any]) -> dict[str, Any]:
-    """There is each customer, with all their credit, each order, PENDING, and no reservation."""
+    """Answer as if every customer existed with full credit, every order were PENDING, and no reservation existed."""
     match operation:
         case "GetItem":
             return {"Item": {**request["Key"], **ORDER}}
         case "BatchGetItem":
-            return {
-                "Responses": {
-                    table: [
-                        {**key, "listedCustomerId": key["customerId"], **CUSTOMER}
-                        for key in wanted["Keys"]
-                        if key["sk"]["S"] == "CUSTOMER"
-                    ]
-                    for table, wanted in request["RequestItems"].items()
-                },
-                "UnprocessedKeys": {},
+            responses = {
+                table: [item for key in wanted["Keys"] for item in _items(key)]
+                for table, wanted in request["RequestItems"].items()
             }
+            return {"Responses": responses, "UnprocessedKeys": {}}
         case "PutEvents":
-            taken = [{"EventId": "event"}] * len(request["Entries"])
-            return {"FailedEntryCount": 0, "Entries": taken}
+            published = [{"EventId": "event"}] * len(request["Entries"])
+            return {"FailedEntryCount": 0, "Entries": published}
     return {}
+
+
+def _items(key: dict[str, Any]) -> list[dict[str, Any]]:
+    if "orderId" in key:
+        return [{**key, **ORDER}]
+    if key["sk"]["S"] == "CUSTOMER":
+        return [{**key, "listedCustomerId": key["customerId"], **CUSTOMER}]
+    return []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -66,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 class StubOfAws(ThreadingHTTPServer):

@@ -1,18 +1,20 @@
-"""What is measured: our system and those it is compared with, each on emulators of its own, all looked at alike.
+"""The systems that are measured: ours, ours at an earlier commit, and the peers. Each runs on emulators of its own.
 
-The benchmark looks into tables and views past the functions, so that looking takes nothing from what is looked at.
+The benchmark reads tables and views directly, so that looking costs the measured functions nothing.
 """
 
 from __future__ import annotations
 
-import threading
+import io
+import subprocess
+import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from pymongo import MongoClient
 
@@ -21,136 +23,134 @@ from infra.local.build import PROJECT
 from infra.local.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
 from infra.local.stack import EmbeddedStack
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_logs import CloudWatchLogsClient
-
-HERE = Path(__file__).parent
 CUSTOMERS = 20
 LIMIT = 10**9
 BATCH_GET_KEYS = 100
+REQUEST_TIMEOUT_SECONDS = 90.0
 DECIDED = frozenset({"APPROVED", "REJECTED"})
+BASELINE_COMMIT = "9fc5dcc"
+"""The last commit whose subscribers handle one message at a time."""
+PEERS = Path(__file__).parent / "peers"
 
 
 @dataclass(frozen=True)
 class Design:
-    """How a system keeps its data, as far as that differs."""
+    """A system to measure. `parameters` are those of its template."""
 
     name: str
     title: str
-    project: Path
-    customer_amount: str | None = "creditLimit"
-    """The request's field that creates a customer has its limit in; None: there are no customers."""
-    key_type: str = "S"
-    state: str | None = "state"
-    """The attribute that has an order's state; None: an order that is there is approved."""
-    view: str = "peer"
-    """The MongoDB database of the view."""
+    lacks: str = ""
+    """What it does less than ours, for the tables."""
+    project: Path = PEERS
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-OURS = Design("ours", "Customers and Orders", PROJECT, key_type="N", view="order_history")
-BARE = Design("bare", "bare pipeline", HERE / "bare", customer_amount=None, state=None, view="bare")
-ORCHESTRATED = Design("orchestrated", "Step Functions saga", HERE / "peers/orchestrated")
-DUAL_WRITE = Design("dual_write", "dual write, no outbox", HERE / "peers/dual_write")
-INBOX = Design("inbox", "inbox table", HERE / "peers/inbox")
-DESIGNS = (OURS, BARE, ORCHESTRATED, DUAL_WRITE, INBOX)
-PEERS = (ORCHESTRATED, DUAL_WRITE, INBOX)
+def _peer(name: str, title: str, lacks: str) -> Design:
+    common = "Idempotency-Key, JWT, metrics, cancellation, dead letters with reasons"
+    lacks = f"{lacks}; {common}" if lacks else common
+    return Design(name, title, lacks, parameters={"Peer": name})
+
+
+OURS = Design("ours", "Customers and Orders", project=PROJECT)
+BASELINE = Design("baseline", f"ours at {BASELINE_COMMIT}", "batches", project=Path())
+BARE = _peer("bare", "bare boto3 with batches", "")
+INBOX = _peer("inbox", "inbox table", "batches: one message at a time")
+DUAL_WRITE = _peer(
+    "dual_write", "dual write", "atomic state and event; batches: one message at a time"
+)
+STATE_MACHINE = _peer(
+    "state_machine",
+    "Step Functions (standard)",
+    "choreography; PENDING orders and available credit in the view",
+)
+PIPELINES = (OURS, BASELINE, BARE, INBOX, DUAL_WRITE)
+"""The designs with the same hops, whose times can be compared."""
+DESIGNS = (*PIPELINES, STATE_MACHINE)
 
 
 @dataclass
 class System:
-    """A design, running."""
+    """A design that runs."""
 
     design: Design
     stack: EmbeddedStack
     directory: Path
-    customers: list[Any] = field(default_factory=list)
+    customers: list[int] = field(default_factory=list)
+    first_order_seconds: float = 0.0
+    """From the POST of the first order after the start until it is decided."""
 
     @classmethod
     @contextmanager
-    def start(
-        cls,
-        design: Design,
-        directory: Path,
-        *,
-        port: int = 0,
-        parameters: Mapping[str, str] = MappingProxyType({}),
-    ) -> Iterator[System]:
-        """It runs inside the block, with some customers who may order without end."""
+    def start(cls, design: Design, directory: Path) -> Iterator[Self]:
+        """Run the system inside the block, with customers who have unlimited credit."""
         with ExitStack() as contexts:
-            stack = contexts.enter_context(
-                EmbeddedStack.start(
-                    project=design.project, directory=directory, port=port, parameters=parameters
-                )
+            started = EmbeddedStack.start(
+                project=design.project, directory=directory, parameters=design.parameters
             )
-            self = cls(design, stack, directory)
+            self = cls(design, contexts.enter_context(started), directory)
             contexts.callback(self._close)
-            if design.customer_amount:
-                self.customers = [self.create_customer(number) for number in range(CUSTOMERS)]
+            self.customers = [self.create_customer(0)]
+            self.first_order_seconds = self._time_of_one_order()
+            self.customers += [self.create_customer(n) for n in range(1, CUSTOMERS)]
             yield self
 
-    def create_customer(self, number: int) -> Any:
-        """A new customer's id."""
+    def create_customer(self, number: int) -> int:
         body = {"name": f"Customer {number}", "creditLimit": {"amount": LIMIT}}
         response = self._api.request("POST", "/customers", json=body)
         response.raise_for_status()
-        return response.json()["customerId"]
+        return int(response.json()["customerId"])
 
-    def create_order(self, number: int, customers: Sequence[Any] | None = None) -> Any:
-        """The id of an accepted order of one of the customers: `number` says of which."""
+    def create_order(self, number: int, customers: Sequence[int] | None = None) -> int:
+        """Create an order of the customer that `number` selects. Return the order's id."""
         customers = self.customers if customers is None else customers
-        body: Any = {"orderTotal": {"amount": 1}}
-        if customers:
-            body["customerId"] = customers[number % len(customers)]
+        body = {
+            "orderTotal": {"amount": 1},
+            "customerId": customers[number % len(customers)],
+        }
         response = self._api.request("POST", "/orders", json=body)
         response.raise_for_status()
-        return response.json()["orderId"]
+        return int(response.json()["orderId"])
 
-    def decided(self, order_ids: Sequence[Any]) -> set[Any]:
-        """Those of the orders whose fate is decided."""
-        found: set[Any] = set()
+    def _time_of_one_order(self) -> float:
+        started = time.monotonic()
+        order_id = self.create_order(0)
+        while not self.decided([order_id]):
+            time.sleep(0.01)
+        return time.monotonic() - started
+
+    def decided(self, order_ids: Sequence[int]) -> set[int]:
+        """Return those of the orders that are approved or rejected."""
+        found: set[int] = set()
         for start in range(0, len(order_ids), BATCH_GET_KEYS):
-            keys = [
-                {"orderId": {self.design.key_type: str(order_id)}}
-                for order_id in order_ids[start : start + BATCH_GET_KEYS]
-            ]
-            request: Any = {self.tables["Orders"]: {"Keys": keys, "ConsistentRead": True}}
+            keys = [{"orderId": {"N": str(i)}} for i in order_ids[start : start + BATCH_GET_KEYS]]
+            request = {self.tables["Orders"]: {"Keys": keys, "ConsistentRead": True}}
             answer = self.dynamodb.batch_get_item(RequestItems=request)
             for item in answer["Responses"].get(self.tables["Orders"], []):
-                if self._is_decided(item):
-                    text = item["orderId"][self.design.key_type]  # type: ignore[literal-required]
-                    found.add(int(text) if self.design.key_type == "N" else text)
+                if item["state"]["S"] in DECIDED:
+                    found.add(int(item["orderId"]["N"]))
         return found
 
-    def visible(self, order_ids: Sequence[Any]) -> set[Any]:
-        """Those of the orders that the view has as decided."""
+    def visible(self, order_ids: Sequence[int]) -> set[int]:
+        """Return those of the orders that the view shows as approved or rejected."""
         query = {"_id": {"$in": list(order_ids)}}
-        found = self._view["orders"].find(query, {"state": 1})
+        found = self.view["orders"].find(query, {"state": 1})
         return {document["_id"] for document in found if document.get("state") in DECIDED}
 
-    def undecided(self) -> list[Any]:
-        """The orders whose fate is not decided."""
+    def undecided(self) -> int:
+        """Return the number of PENDING orders."""
         pages = self.dynamodb.get_paginator("scan").paginate(
             TableName=self.tables["Orders"], ConsistentRead=True
         )
-        return [
-            item["orderId"][self.design.key_type]  # type: ignore[literal-required]
-            for page in pages
-            for item in page["Items"]
-            if "expiresAt" not in item and not self._is_decided(item)
-        ]
-
-    def _is_decided(self, item: Any) -> bool:
-        return self.design.state is None or item[self.design.state]["S"] in DECIDED
+        items = [item for page in pages for item in page["Items"]]
+        return sum(item.get("state", {}).get("S") == "PENDING" for item in items)
 
     @cached_property
     def tables(self) -> dict[str, str]:
-        """The names of the tables, by their logical ids."""
+        """The names of the tables by logical id."""
         return self.physical_ids("AWS::DynamoDB::Table")
 
     def physical_ids(self, resource_type: str) -> dict[str, str]:
-        """The names of the stack's resources of a type, by their logical ids."""
+        """Return the names of the stack's resources of a type by logical id."""
         cloudformation = self.stack.deployment.stack.cloudformation
         pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK_NAME)
         return {
@@ -160,37 +160,40 @@ class System:
             if resource["ResourceType"] == resource_type
         }
 
-    @cached_property
-    def dynamodb(self) -> DynamoDBClient:
-        client: DynamoDBClient = self.client("dynamodb")
-        return client
+    def set_endpoint(self, url: str) -> None:
+        """Make all functions reach AWS at the URL. Their processes are restarted."""
+        functions = self.client("lambda")
+        for name in self.physical_ids("AWS::Lambda::Function").values():
+            found = functions.get_function_configuration(FunctionName=name)
+            variables = found["Environment"]["Variables"] | {"AWS_ENDPOINT_URL": url}
+            functions.update_function_configuration(
+                FunctionName=name, Environment={"Variables": variables}
+            )
 
     @cached_property
-    def logs(self) -> CloudWatchLogsClient:
-        client: CloudWatchLogsClient = self.client("logs")
-        return client
+    def dynamodb(self) -> Any:
+        return self.client("dynamodb")
 
     @cached_property
-    def functions(self) -> LambdaClient:
-        client: LambdaClient = self.client("lambda")
-        return client
+    def logs(self) -> Any:
+        return self.client("logs")
 
     def client(self, service: Any) -> Any:
-        """A client of the emulator's, as root."""
+        """Return a client of the emulator with root's permissions."""
         url = self.stack.aws_endpoint_url
         return aws_session().client(service, endpoint_url=url, config=CLIENT_CONFIG)
 
     @cached_property
     def _api(self) -> ApiClient:
-        return ApiClient(self.stack.base_url)
+        return ApiClient(self.stack.base_url, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
 
     @cached_property
     def _mongodb(self) -> MongoClient[Any]:
         return MongoClient(self.stack.mongodb_uri)
 
     @property
-    def _view(self) -> Any:
-        return self._mongodb[self.design.view]
+    def view(self) -> Any:
+        return self._mongodb.get_default_database()
 
     def _close(self) -> None:
         self._api.__exit__(None, None, None)
@@ -198,31 +201,42 @@ class System:
 
 
 class Systems:
-    """The systems that run, each started when it is first asked for."""
+    """The systems that run. Each is started when it is first asked for."""
 
     def __init__(self, directory: Path, show: Callable[[str], None]) -> None:
         self._directory = directory
         self._show = show
         self._contexts = ExitStack()
         self._running: dict[str, System] = {}
-        self._lock = threading.Lock()
+        self.baseline_source = directory / "baseline-source"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """None of them runs."""
-        with self._lock:
-            self._running.clear()
-            self._contexts.close()
+        self._contexts.close()
 
     def __getitem__(self, design: Design) -> System:
-        with self._lock:
-            if design.name not in self._running:
-                self._show(f"starting: {design.title}")
-                started = System.start(design, self._directory / design.name)
-                self._running[design.name] = self._contexts.enter_context(started)
-            return self._running[design.name]
+        if design.name not in self._running:
+            self._show(f"starting: {design.title}")
+            directory = self._directory / design.name
+            if design is BASELINE:
+                check_out(BASELINE_COMMIT, self.baseline_source)
+                design = replace(design, project=self.baseline_source)
+            started = System.start(design, directory)
+            self._running[design.name] = self._contexts.enter_context(started)
+        return self._running[design.name]
+
+
+def has_commit(commit: str) -> bool:
+    """Return whether the repository has the commit. A shallow clone may lack it."""
+    command = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, check=False).returncode == 0
+
+
+def check_out(commit: str, directory: Path) -> None:
+    """Write the files of the commit to the directory."""
+    command = ["git", "archive", "--format=tar", commit]
+    archive = subprocess.run(command, cwd=PROJECT, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(directory, filter="data")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.config import Config
 from pynamodb.connection import Connection
 from pynamodb.exceptions import VerboseClientError
 from pynamodb.expressions.condition import Condition
@@ -23,6 +24,8 @@ CONNECT_TIMEOUT_SECONDS = 1
 READ_TIMEOUT_SECONDS = 2
 MAX_RETRIES = 1
 """Retries of one request: a stale connection is replaced. A silent DynamoDB fails a call after 4 seconds."""
+USER_AGENT = "customers-and-orders"
+"""Constant, because botocore otherwise composes the header twice per request: a tenth of a call's processor time."""
 MAX_TRANSACTION_ITEMS = 100
 """Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 MAX_READ_ATTEMPTS = 5
@@ -97,6 +100,9 @@ class Database:
             read_timeout_seconds=READ_TIMEOUT_SECONDS,
             max_retry_attempts=MAX_RETRIES,
         )
+        self._connection.session.set_default_client_config(Config(user_agent=USER_AGENT))
+        # Lambda constructs this while it initializes the function, so that the first event does not wait for it.
+        _ = self._connection.client
 
     def get(self, table: str, key: Item) -> Item | None:
         """Read one item consistently. Return None if it does not exist."""

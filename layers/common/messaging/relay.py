@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -20,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from messaging.dead_letters import DeadLetterQueue
+from messaging.dynamodb import USER_AGENT
 from messaging.envelope import InvalidEventError, NewerSchemaVersionError, decode_metadata
 
 if TYPE_CHECKING:
@@ -80,6 +80,16 @@ class Relay:
         self._bus_name = bus_name
         self._dead_letters = dead_letters
         self._max_bytes = max_bytes
+        # Made here, while Lambda initializes the function, so that the first event does not wait for it.
+        # botocore's own time-outs and retries exceed the function's time limit.
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+            retries={"total_max_attempts": 1},
+            parameter_validation=False,  # the entries are built here
+            user_agent=USER_AGENT,
+        )
+        self._events: EventBridgeClient = boto3.client("events", config=config)
 
     def publish(self, records: Sequence[dict[str, Any]]) -> RelayResult:
         """Publish the events of the stream records.
@@ -193,13 +203,3 @@ class Relay:
             body = json.dumps({"dynamodb": {"Keys": keys}})
         self._dead_letters.send(body, reason)
         logger.error("record sent to the dead-letter queue", extra={"key": keys, "reason": reason})
-
-    @cached_property
-    def _events(self) -> EventBridgeClient:
-        # botocore's own time-outs and retries exceed the function's time limit.
-        config = Config(
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
-            retries={"total_max_attempts": 1},
-        )
-        return boto3.client("events", config=config)

@@ -1,1 +1,1 @@
-"""The functions of the peers: one package, for all of their templates."""
+"""The functions of the peers: the same domain in boto3 without frameworks."""

@@ -1,94 +1,147 @@
-"""The HTTP API that the peers have in common: customers, and the state of an order. Each creates orders its own way."""
+"""Functions that all peers share: the API of customers, the relay of an outbox, and the start check."""
 
 from __future__ import annotations
 
-import json
 import os
-import uuid
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
+
+from . import wire
+from .wire import Item
 
 dynamodb: Any = boto3.client("dynamodb")
-
-Item = dict[str, Any]
-
-
-class InvalidRequestError(Exception):
-    """Answered with 400."""
+events: Any = boto3.client("events")
+MAX_ENTRIES = 10
 
 
-def answer(status: int, body: Any) -> dict[str, Any]:
-    print(json.dumps({"message": "request answered", "status": status}))
-    return {"statusCode": status, "body": json.dumps(body)}
-
-
-def parse(event: dict[str, Any]) -> dict[str, Any]:
-    """The JSON object in the body."""
+def create_customer(event: Item, context: Any) -> Item:
+    """Write the customer and CustomerCreated in one transaction."""
     try:
-        body = json.loads(event["body"] or "")
-    except ValueError as error:
-        raise InvalidRequestError("not JSON") from error
-    if not isinstance(body, dict):
-        raise InvalidRequestError("no object")
-    return body
-
-
-def cents(body: dict[str, Any], field: str) -> int:
-    """The amount in the field, which must be a number of at least zero."""
-    money = body.get(field)
-    amount = money.get("amount") if isinstance(money, dict) else None
-    if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:
-        raise InvalidRequestError(f"{field}.amount must be a number")
-    return round(amount * 100)
-
-
-def parse_order(event: dict[str, Any]) -> tuple[str, str, int]:
-    """A new order's id, its customer and its total."""
-    body = parse(event)
-    customer_id = body.get("customerId")
-    if not isinstance(customer_id, str):
-        raise InvalidRequestError("customerId must be a string")
-    return uuid.uuid4().hex, customer_id, cents(body, "orderTotal")
-
-
-def order_item(order_id: str, customer_id: str, total_cents: int) -> Item:
-    return {
-        "orderId": {"S": order_id},
-        "customerId": {"S": customer_id},
-        "totalCents": {"N": str(total_cents)},
-        "state": {"S": "PENDING"},
-    }
-
-
-def create_customer(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    try:
-        limit = cents(parse(event), "creditLimit")
-    except InvalidRequestError as error:
-        return answer(400, {"detail": str(error)})
-    customer_id = uuid.uuid4().hex
+        name, cents = wire.parse(event, {"name": wire.text, "creditLimit": wire.limit_cents})
+    except wire.InvalidRequestError as error:
+        return wire.refusal(context, error)
+    customer_id = wire.new_id()
     item = {
-        "customerId": {"S": customer_id},
+        "customerId": {"N": str(customer_id)},
         "sk": {"S": "CUSTOMER"},
-        "creditLimitCents": {"N": str(limit)},
-        "availableCents": {"N": str(limit)},
+        "name": {"S": name},
+        "creditLimitCents": {"N": str(cents)},
+        "availableCents": {"N": str(cents)},
+        "version": {"N": "1"},
     }
-    dynamodb.put_item(
-        TableName=os.environ["CUSTOMERS"],
-        Item=item,
-        ConditionExpression="attribute_not_exists(customerId)",
+    data = {"customerId": customer_id, "name": name, "creditLimitCents": cents}
+    created = wire.envelope("Customer", customer_id, 1, data, None)
+    table = os.environ["CUSTOMERS_OUTBOX_TABLE"]
+    writes = [
+        wire.outbox_put(table, "customers", "CustomerCreated", created),
+        wire.put(os.environ["CUSTOMERS_TABLE"], item, "attribute_not_exists(sk)"),
+    ]
+    dynamodb.transact_write_items(TransactItems=writes)
+    return wire.answer(context, 200, {"customerId": customer_id}, customer_id=customer_id)
+
+
+def parse_order(event: Item) -> Item:
+    """Return the data of a new PENDING order. Raises: InvalidRequestError."""
+    customer_id, cents = wire.parse(
+        event, {"customerId": wire.identifier, "orderTotal": wire.total_cents}
     )
-    return answer(200, {"customerId": customer_id})
+    return wire.order_data(wire.new_id(), customer_id, cents, wire.now(), "PENDING")
 
 
-def get_order(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    key = {"orderId": {"S": event["pathParameters"]["orderId"]}}
-    found = dynamodb.get_item(TableName=os.environ["ORDERS"], Key=key, ConsistentRead=True)
-    if "Item" not in found:
-        return answer(404, {"detail": "no such order"})
-    return answer(200, {"orderState": found["Item"]["state"]["S"]})
+def create_order(event: Item, context: Any) -> Item:
+    """Write the PENDING order and OrderCreated in one transaction."""
+    try:
+        order = parse_order(event)
+    except wire.InvalidRequestError as error:
+        return wire.refusal(context, error)
+    created = wire.envelope("Order", order["orderId"], 1, order, None)
+    table = os.environ["ORDERS_OUTBOX_TABLE"]
+    item = wire.order_item(order, 1)
+    writes = [
+        wire.outbox_put(table, "orders", "OrderCreated", created),
+        wire.put(os.environ["ORDERS_TABLE"], item, "attribute_not_exists(orderId)"),
+    ]
+    dynamodb.transact_write_items(TransactItems=writes)
+    return wire.answer(context, 200, {"orderId": order["orderId"]}, order_id=order["orderId"])
 
 
-def up(_event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """What the runner asks to find out whether a system is up."""
-    return answer(200, {})
+def relay(batch: Item, context: Any) -> None:
+    """Publish a batch of outbox records in their order. Raises: RuntimeError if the bus refuses one."""
+    entries: list[Any] = []
+    for record in batch["Records"]:
+        image = record["dynamodb"]["NewImage"]
+        entries.append(
+            {
+                "EventBusName": os.environ["EVENT_BUS_NAME"],
+                "Source": image["source"]["S"],
+                "DetailType": image["eventType"]["S"],
+                "Detail": image["detail"]["S"],
+            }
+        )
+    for start in range(0, len(entries), MAX_ENTRIES):
+        if events.put_events(Entries=entries[start : start + MAX_ENTRIES])["FailedEntryCount"]:
+            raise RuntimeError("the bus refused events")
+    published = [record["dynamodb"]["Keys"]["eventId"]["S"] for record in batch["Records"]]
+    wire.log(context, "events published", events=published)
+
+
+def reserve_in(customers_table: str, order: Item) -> tuple[bool, Item, list[Item]]:
+    """Load the order's customer and decide. Return whether there is credit, the event data, and the writes."""
+    key = {"customerId": {"N": str(order["customerId"])}, "sk": {"S": "CUSTOMER"}}
+    found = dynamodb.get_item(TableName=customers_table, Key=key, ConsistentRead=True)
+    customer = found["Item"]
+    version = int(customer["version"]["N"])
+    available = int(customer["availableCents"]["N"]) - order["orderTotalCents"]
+    data = {"customerId": order["customerId"], "orderId": order["orderId"]}
+    if available < 0:
+        return False, data | {"availableCreditCents": available + order["orderTotalCents"]}, []
+    item = customer | {
+        "availableCents": {"N": str(available)},
+        "version": {"N": str(version + 1)},
+    }
+    reservation = {
+        "customerId": key["customerId"],
+        "sk": {"S": f"RESERVATION#{order['orderId']}"},
+        "reservedCents": {"N": str(order["orderTotalCents"])},
+    }
+    writes = [
+        wire.put(customers_table, item, "version = :version", version=version),
+        wire.put(customers_table, reservation, "attribute_not_exists(sk)"),
+    ]
+    return True, data | {"availableCreditCents": available, "version": version + 1}, writes
+
+
+def decide_in(orders_table: str, order_id: int, state: str) -> tuple[Item, Item] | None:
+    """Load the order. Return the data of its decision and the write, or None if it was decided before."""
+    key = {"orderId": {"N": str(order_id)}}
+    order = dynamodb.get_item(TableName=orders_table, Key=key, ConsistentRead=True)["Item"]
+    if order["state"]["S"] != "PENDING":
+        return None
+    data = decided(order, state)
+    return data, wire.put(orders_table, wire.order_item(data, 2), "version = :version", version=1)
+
+
+def decided(order: Item, state: str) -> Item:
+    """Return the data of the order in its new state."""
+    cents, customer_id = int(order["orderTotalCents"]["N"]), int(order["customerId"]["N"])
+    created_at = order["createdAt"]["S"]
+    return wire.order_data(int(order["orderId"]["N"]), customer_id, cents, created_at, state)
+
+
+def transact(writes: list[Item]) -> list[bool]:
+    """Commit the writes. Return which conditions failed if the transaction was cancelled for that, else []."""
+    try:
+        dynamodb.transact_write_items(TransactItems=writes)
+    except ClientError as error:
+        failed = wire.failed_conditions(error)
+        if not any(failed):
+            raise wire.ConflictError from error
+        return failed
+    return []
+
+
+def up(_event: Item, context: Any) -> Item:
+    """Answer the runner's question whether the system is up."""
+    return wire.answer(context, 200, {})

@@ -1,76 +1,83 @@
-"""Choreography without an outbox: write the item, then put the event. What stops between the two loses the event."""
+"""Dual write: store the change, then publish the event. A crash between the two loses the event. No outbox."""
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
-from .api import InvalidRequestError, answer, order_item, parse_order
-from .credit import decision, failed, reservation
+from . import wire
+from .api import decide_in, parse_order, reserve_in, transact
+from .wire import Item
 
 dynamodb: Any = boto3.client("dynamodb")
 events: Any = boto3.client("events")
 
 
-def _publish(source: str, event_type: str, detail: dict[str, Any]) -> None:
+def _publish(source: str, event_type: str, event: Item) -> None:
     entry = {
         "EventBusName": os.environ["EVENT_BUS_NAME"],
-        "Source": source,
+        "Source": f"customers-and-orders.{source}",
         "DetailType": event_type,
-        "Detail": json.dumps(detail),
+        "Detail": json.dumps(event),
     }
     if events.put_events(Entries=[entry])["FailedEntryCount"]:
-        raise RuntimeError("the bus did not take the event")
+        raise RuntimeError("the bus refused the event")
 
 
-def create_order(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+def create_order(event: Item, context: Any) -> Item:
+    """Store the PENDING order, then publish OrderCreated."""
     try:
-        order_id, customer_id, total = parse_order(event)
-    except InvalidRequestError as error:
-        return answer(400, {"detail": str(error)})
+        order = parse_order(event)
+    except wire.InvalidRequestError as error:
+        return wire.refusal(context, error)
     dynamodb.put_item(
-        TableName=os.environ["ORDERS"],
-        Item=order_item(order_id, customer_id, total),
+        TableName=os.environ["ORDERS_TABLE"],
+        Item=wire.order_item(order, 1),
         ConditionExpression="attribute_not_exists(orderId)",
     )
-    detail = {"orderId": order_id, "customerId": customer_id, "totalCents": total}
-    _publish("orders", "OrderCreated", {**detail, "state": "PENDING"})
-    return answer(200, {"orderId": order_id})
+    created = wire.envelope("Order", order["orderId"], 1, order, None)
+    _publish("orders", "OrderCreated", created)
+    return wire.answer(context, 200, {"orderId": order["orderId"]}, order_id=order["orderId"])
 
 
-def customers(batch: dict[str, Any], _context: Any) -> None:
-    for record in batch["Records"]:
-        order = json.loads(record["body"])["detail"]
-        answer_type = "CreditReserved"
-        try:
-            dynamodb.transact_write_items(
-                TransactItems=reservation(
-                    order["customerId"], order["orderId"], order["totalCents"]
-                )
-            )
-        except dynamodb.exceptions.TransactionCanceledException as error:
-            no_credit, is_reserved = (code == "ConditionalCheckFailed" for code in failed(error))
-            if is_reserved:  # by an earlier delivery, which may not have come as far as the event
-                pass
-            elif no_credit:
-                answer_type = "CreditReservationFailed"
-            else:
-                raise
-        _publish("customers", answer_type, order)
-        print(json.dumps({"message": "event handled", "order_id": order["orderId"]}))
+def customers(batch: Item, context: Any) -> Item:
+    """Reserve credit for each order of a batch, then publish the outcome."""
+    return wire.one_by_one(batch, context, _reserve)
 
 
-def orders(batch: dict[str, Any], _context: Any) -> None:
-    for record in batch["Records"]:
-        message = json.loads(record["body"])
-        order = message["detail"]
-        state = "APPROVED" if message["detail-type"] == "CreditReserved" else "REJECTED"
-        # Else it was decided by an earlier delivery, which may not have come as far as the event.
-        with suppress(dynamodb.exceptions.ConditionalCheckFailedException):
-            dynamodb.update_item(**decision(order["orderId"], state))
-        _publish("orders", f"Order{state.capitalize()}", {**order, "state": state})
-        print(json.dumps({"message": "event handled", "order_id": order["orderId"]}))
+def orders(batch: Item, context: Any) -> Item:
+    """Approve or reject each order of a batch, then publish the decision."""
+    return wire.one_by_one(batch, context, _decide)
+
+
+def _reserve(message: Item) -> None:
+    cause, order = message["detail"]["metadata"], message["detail"]["data"]
+    is_reserved, data, writes = reserve_in(os.environ["CUSTOMERS_TABLE"], order)
+    kind = "CustomerCreditReserved" if is_reserved else "CustomerCreditReservationFailed"
+    failed = transact(writes) if writes else []
+    if failed and not failed[1]:  # not a redelivery whose reservation exists
+        raise wire.ConflictError
+    version = data.pop("version", 0)
+    _publish(
+        "customers", kind, wire.envelope("Customer", order["customerId"], version, data, cause)
+    )
+
+
+def _decide(message: Item) -> None:
+    state = "APPROVED" if message["detail-type"] == "CustomerCreditReserved" else "REJECTED"
+    order_id = message["detail"]["data"]["orderId"]
+    found = decide_in(os.environ["ORDERS_TABLE"], order_id, state)
+    if found is None:
+        return
+    data, write = found
+    try:
+        dynamodb.put_item(**write["Put"])
+    except ClientError as error:
+        raise wire.ConflictError from error
+    cause = message["detail"]["metadata"]
+    decided = wire.envelope("Order", order_id, 2, data, cause)
+    _publish("orders", f"Order{state.capitalize()}", decided)

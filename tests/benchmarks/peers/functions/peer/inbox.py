@@ -1,138 +1,77 @@
-"""Choreography with an outbox, and an inbox: each message handled is marked in a table of its own.
+"""Inbox table: an outbox, and a marker of each handled message in a table of its own. One message at a time.
 
-As filipsnastins/transactional-messaging-patterns-with-aws-dynamodb-streams-sns-sqs-lambda does it: the aggregate,
-the outbox item and the marker are one transaction, and the marker's condition drops a message that comes again.
+As filipsnastins/transactional-messaging-patterns-with-aws-dynamodb-streams-sns-sqs-lambda does it: look for the
+marker, load the aggregate, then commit aggregate, outbox item and marker in one transaction.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import uuid
 from typing import Any
 
 import boto3
 
-from .api import InvalidRequestError, answer, order_item, parse_order
-from .credit import decision, failed, reservation
+from . import wire
+from .api import create_order, decide_in, reserve_in, transact
+from .wire import Item
 
+__all__ = ["create_order", "customers", "orders"]
 dynamodb: Any = boto3.client("dynamodb")
-events: Any = boto3.client("events")
 
 
-def _outbox(source: str, event_type: str, order: dict[str, Any]) -> Any:
-    item = {
-        "aggregateId": {"S": order["orderId"]},
-        "eventId": {"S": str(uuid.uuid4())},
-        "source": {"S": source},
-        "eventType": {"S": event_type},
-        "detail": {"S": json.dumps(order)},
-    }
-    condition = "attribute_not_exists(eventId)"
-    table = os.environ["OUTBOX"]
-    return {"Put": {"TableName": table, "Item": item, "ConditionExpression": condition}}
+def customers(batch: Item, context: Any) -> Item:
+    """Reserve credit for each order of a batch."""
+    return wire.one_by_one(batch, context, _reserve)
 
 
-def _inbox(message_id: str) -> Any:
-    return {
-        "Put": {
-            "TableName": os.environ["INBOX"],
-            "Item": {"messageId": {"S": message_id}},
-            "ConditionExpression": "attribute_not_exists(messageId)",
-        }
-    }
+def orders(batch: Item, context: Any) -> Item:
+    """Approve or reject each order of a batch."""
+    return wire.one_by_one(batch, context, _decide)
 
 
-def create_order(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    try:
-        order_id, customer_id, total = parse_order(event)
-    except InvalidRequestError as error:
-        return answer(400, {"detail": str(error)})
-    order = {
-        "orderId": order_id,
-        "customerId": customer_id,
-        "totalCents": total,
-        "state": "PENDING",
-    }
-    put: Any = {
-        "Put": {
-            "TableName": os.environ["ORDERS"],
-            "Item": order_item(order_id, customer_id, total),
-            "ConditionExpression": "attribute_not_exists(orderId)",
-        }
-    }
-    dynamodb.transact_write_items(TransactItems=[put, _outbox("orders", "OrderCreated", order)])
-    return answer(200, {"orderId": order_id})
+def _reserve(message: Item) -> None:
+    cause, order = message["detail"]["metadata"], message["detail"]["data"]
+    if _is_handled(cause):
+        return
+    is_reserved, data, writes = reserve_in(os.environ["CUSTOMERS_TABLE"], order)
+    kind = "CustomerCreditReserved" if is_reserved else "CustomerCreditReservationFailed"
+    version = data.pop("version", 0)
+    event = wire.envelope("Customer", order["customerId"], version, data, cause)
+    outbox = os.environ["CUSTOMERS_OUTBOX_TABLE"]
+    _commit([_marker(cause), wire.outbox_put(outbox, "customers", kind, event), *writes])
 
 
-def _is_handled(message_id: str) -> bool:
-    """The public implementation asks before it does the work; the marker's condition is for those who race."""
-    key = {"messageId": {"S": message_id}}
-    table = os.environ["INBOX"]
-    return "Item" in dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True)
+def _decide(message: Item) -> None:
+    cause = message["detail"]["metadata"]
+    if _is_handled(cause):
+        return
+    state = "APPROVED" if message["detail-type"] == "CustomerCreditReserved" else "REJECTED"
+    order_id = message["detail"]["data"]["orderId"]
+    found = decide_in(os.environ["ORDERS_TABLE"], order_id, state)
+    if found is None:
+        return
+    data, write = found
+    event = wire.envelope("Order", order_id, 2, data, cause)
+    outbox = os.environ["ORDERS_OUTBOX_TABLE"]
+    put = wire.outbox_put(outbox, "orders", f"Order{state.capitalize()}", event)
+    _commit([_marker(cause), put, write])
 
 
-def customers(batch: dict[str, Any], _context: Any) -> None:
-    for record in batch["Records"]:
-        message = json.loads(record["body"])
-        order, marker = message["detail"], f"customers#{message['id']}"
-        if _is_handled(marker):
-            continue
-        try:
-            dynamodb.transact_write_items(
-                TransactItems=[
-                    _inbox(marker),
-                    _outbox("customers", "CreditReserved", order),
-                    *reservation(order["customerId"], order["orderId"], order["totalCents"]),
-                ]
-            )
-        except dynamodb.exceptions.TransactionCanceledException as error:
-            is_handled, _, no_credit, is_reserved = (
-                code == "ConditionalCheckFailed" for code in failed(error)
-            )
-            if no_credit and not is_handled and not is_reserved:
-                refusal = _outbox("customers", "CreditReservationFailed", order)
-                dynamodb.transact_write_items(TransactItems=[_inbox(marker), refusal])
-            elif not is_handled and not is_reserved:
-                raise
-        print(json.dumps({"message": "event handled", "order_id": order["orderId"]}))
+def _key(cause: Item) -> Item:
+    return {"messageId": {"S": cause["eventId"]}}
 
 
-def orders(batch: dict[str, Any], _context: Any) -> None:
-    for record in batch["Records"]:
-        message = json.loads(record["body"])
-        order, marker = message["detail"], f"orders#{message['id']}"
-        if _is_handled(marker):
-            continue
-        state = "APPROVED" if message["detail-type"] == "CreditReserved" else "REJECTED"
-        decided = {**order, "state": state}
-        try:
-            dynamodb.transact_write_items(
-                TransactItems=[
-                    _inbox(marker),
-                    _outbox("orders", f"Order{state.capitalize()}", decided),
-                    {"Update": decision(order["orderId"], state)},
-                ]
-            )
-        except dynamodb.exceptions.TransactionCanceledException as error:
-            if "ConditionalCheckFailed" not in failed(error):
-                raise
-        print(json.dumps({"message": "event handled", "order_id": order["orderId"]}))
+def _is_handled(cause: Item) -> bool:
+    table = os.environ["INBOX_TABLE"]
+    return "Item" in dynamodb.get_item(TableName=table, Key=_key(cause), ConsistentRead=True)
 
 
-def relay(batch: dict[str, Any], _context: Any) -> None:
-    entries: list[Any] = []
-    for record in batch["Records"]:
-        image = record["dynamodb"]["NewImage"]
-        entries.append(
-            {
-                "EventBusName": os.environ["EVENT_BUS_NAME"],
-                "Source": image["source"]["S"],
-                "DetailType": image["eventType"]["S"],
-                "Detail": image["detail"]["S"],
-            }
-        )
-    for start in range(0, len(entries), 10):
-        if events.put_events(Entries=entries[start : start + 10])["FailedEntryCount"]:
-            raise RuntimeError("the bus did not take all events")
-    print(json.dumps({"message": "events published", "published": len(entries)}))
+def _marker(cause: Item) -> Item:
+    return wire.put(os.environ["INBOX_TABLE"], _key(cause), "attribute_not_exists(messageId)")
+
+
+def _commit(writes: list[Item]) -> None:
+    """Commit the writes. Do nothing if the marker exists. Raises: ConflictError."""
+    failed = transact(writes)
+    if failed and not failed[0]:
+        raise wire.ConflictError
