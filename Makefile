@@ -198,7 +198,9 @@ layer = $(compile) --constraint requirements-dev.txt $(in_lambda:%=--no-emit-pac
 
 lock: install ## Compile the requirements files from pyproject.toml; UPGRADE=1 takes the newest versions
 	$(compile) --group dev --output-file requirements-dev.txt
-	$(layer) --group functions --output-file layers/dependencies/requirements.txt
+	$(layer) --group dependencies --output-file layers/dependencies/requirements.txt
+	$(layer) --no-emit-package typing-extensions --group api --output-file layers/api/requirements.txt
+	$(layer) --group mongodb --output-file layers/mongodb/requirements.txt
 	$(layer) --group jwt --output-file layers/jwt/requirements.txt
 	$(compile) --group emulators --output-file infra/local/requirements.txt
 	$(compile) infra/checkov/requirements.in --output-file infra/checkov/requirements.txt

@@ -27,6 +27,7 @@ from infra.local.processes import free_port, stop
 from tests.benchmarks.stub import StubOfAws
 
 HERE = Path(__file__).parent
+LAYERS = ("Common", "Dependencies", "Api", "MongoDb")
 EVENTS = PROJECT / "events"
 
 
@@ -141,7 +142,7 @@ class Workbench:
         """Return the unzipped size of the layers that the function loads."""
         template = self.build.template()
         properties = template["Resources"][function.logical_id]["Properties"]
-        layers = properties.get("Layers") or template["Globals"]["Function"]["Layers"]
+        layers = [*template["Globals"]["Function"]["Layers"], *properties.get("Layers", [])]
         names = [reference["Ref"] for reference in layers if "Ref" in reference]
         files = [f for name in names for f in (self.build.artifacts / name).rglob("*")]
         return float(sum(file.stat().st_size for file in files if file.is_file()) / 1e6)
@@ -151,8 +152,7 @@ class Workbench:
         properties = self.build.template()["Resources"][function.logical_id]["Properties"]
         path = [
             str((artifacts / properties["CodeUri"]).resolve()),
-            str(artifacts / "CommonLayer/python"),
-            str(artifacts / "DependenciesLayer/python"),
+            *(str(artifacts / f"{name}Layer/python") for name in LAYERS),
             str(HERE / "peers/functions"),
         ]
         inherited = {n: os.environ[n] for n in emulators.INHERITED_VARIABLES if n in os.environ}

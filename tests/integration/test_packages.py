@@ -63,13 +63,20 @@ def test_native_code_matches_the_templates_architecture_and_python(artifacts: Pa
         assert f"cpython-{version}-" in library.name or "abi3" in library.name, library
 
 
-def test_dependencies_layer_has_only_the_functions_packages(artifacts: Path) -> None:
-    names = {entry.name for entry in (artifacts / "DependenciesLayer/python").iterdir()}
+PACKAGES = {
+    "DependenciesLayer": {"aws_lambda_powertools", "pynamodb", "tenacity"},
+    "ApiLayer": {"pydantic", "pydantic_core"},
+    "MongoDbLayer": {"pymongo", "bson"},
+}
 
-    assert names >= {"aws_lambda_powertools", "pynamodb", "pymongo", "pydantic", "tenacity"}
-    assert not names & IN_THE_RUNTIME
-    assert not names & {"jwt", "cryptography"}  # in the layer layers/jwt
-    assert not names & FOR_DEVELOPMENT
+
+def test_a_layer_has_its_packages_and_none_of_another_layer(artifacts: Path) -> None:
+    for layer, packages in PACKAGES.items():
+        names = {entry.name for entry in (artifacts / layer / "python").iterdir()}
+        others = set().union(*PACKAGES.values()) - packages
+
+        assert names >= packages, layer
+        assert not names & (others | IN_THE_RUNTIME | FOR_DEVELOPMENT | {"jwt"}), layer
 
 
 def test_packages_are_within_lambdas_limit(artifacts: Path) -> None:
@@ -114,6 +121,7 @@ def test_layer_without_its_python_is_built_without_bytecode_and_says_so(tmp_path
 
 
 def test_layers_of_packages_have_the_same_makefile() -> None:
-    dependencies, jwt = (ROOT / f"layers/{name}/Makefile" for name in ("dependencies", "jwt"))
+    layers = ("dependencies", "api", "mongodb", "jwt")
+    makefiles = {(ROOT / f"layers/{name}/Makefile").read_text() for name in layers}
 
-    assert dependencies.read_text() == jwt.read_text()
+    assert len(makefiles) == 1

@@ -204,14 +204,19 @@ def test_the_view_is_reached_by_secret_on_aws_and_by_uri_on_emulators() -> None:
         assert given == ({"MONGODB_URI"} if name == "emulator" else {"MONGODB_SECRET_NAME"})
 
 
-def test_only_the_apis_have_the_layer_for_tokens_and_only_with_an_issuer(stack: Stack) -> None:
+def test_a_function_has_the_layers_that_it_imports_and_no_others(stack: Stack) -> None:
     has_issuer = bool(stack.parameters["JwtIssuer"])
     for function, properties in stack.functions.items():
-        expected = ["DependenciesLayer", "CommonLayer"] + ["JwtLayer"] * (
-            has_issuer and function in APIS
-        )
+        has_api = function in {*APIS, "HealthFunction"}
+        has_view = "MONGODB" in str(list(variables(stack, function)))
+        expected = [
+            *("DependenciesLayer", "CommonLayer"),
+            *["ApiLayer"] * has_api,
+            *["MongoDbLayer"] * has_view,
+            *["JwtLayer"] * (has_issuer and function in APIS),
+        ]
 
-        assert [target(layer) for layer in properties["Layers"]] == expected
+        assert [target(layer) for layer in properties["Layers"]] == expected, function
     assert ("JwtLayer" in stack.resources("AWS::Serverless::LayerVersion")) == has_issuer
 
 
