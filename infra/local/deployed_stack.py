@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import time
@@ -101,14 +100,12 @@ class DeployedStack:
         """Return the deployed variables of each function by its logical id."""
         functions, environments = self.client("lambda"), {}
         pages = self.cloudformation.get_paginator("list_stack_resources")
-        for page in pages.paginate(StackName=self.name):
-            for resource in page["StackResourceSummaries"]:
-                if resource["ResourceType"] == "AWS::Lambda::Function":
-                    function = functions.get_function_configuration(
-                        FunctionName=resource["PhysicalResourceId"]
-                    )
-                    variables = function.get("Environment", {}).get("Variables", {})
-                    environments[resource["LogicalResourceId"]] = variables
+        for resource in pages.paginate(StackName=self.name).search("StackResourceSummaries[]"):
+            if resource["ResourceType"] == "AWS::Lambda::Function":
+                name = resource["PhysicalResourceId"]
+                function = functions.get_function_configuration(FunctionName=name)
+                variables = function.get("Environment", {}).get("Variables", {})
+                environments[resource["LogicalResourceId"]] = variables
         return environments
 
     def warm_up(self, auth: httpx.Auth | None = None) -> None:
@@ -117,27 +114,25 @@ class DeployedStack:
         An API that wants a token answers 401.
         Raises: EmbeddedError at once for a function that cannot start; after a minute with the last answer.
         """
-        base_url = self.base_url()
         mappings = self.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-        functions = sorted({mapping["FunctionArn"].rpartition(":")[2] for mapping in mappings})
-        asyncio.run(self._warm_up([f"{base_url}{query}" for query in QUERIES], functions, auth))
+        functions = {mapping["FunctionArn"].rpartition(":")[2] for mapping in mappings}
+        invocations = f"{self.endpoint_url}/2015-03-31/functions/{{}}/invocations"
+        base_url = self.base_url()
 
-    async def _warm_up(
-        self, urls: list[str], functions: list[str], auth: httpx.Auth | None
-    ) -> None:
-        timeout = ANSWER_TIMEOUT_SECONDS
-        # No threads: Ctrl-C would wait for them.
-        async with (
-            httpx.AsyncClient(trust_env=False, timeout=timeout, auth=auth) as api,
-            httpx.AsyncClient(
-                trust_env=False, timeout=timeout, auth=SignedByCaller(aws_session(), "lambda")
-            ) as lambda_api,
-        ):
-            invocations = f"{self.endpoint_url}/2015-03-31/functions/{{}}/invocations"
-            await asyncio.gather(
-                *(_wait_until_answered(api, url) for url in urls),
-                *(_invoke_without_records(lambda_api, invocations, name) for name in functions),
-            )
+        async def start_all() -> None:
+            # No threads: Ctrl-C would wait for them.
+            options: dict[str, Any] = {"trust_env": False, "timeout": ANSWER_TIMEOUT_SECONDS}
+            lambda_auth = SignedByCaller(aws_session(), "lambda")
+            async with (
+                httpx.AsyncClient(auth=auth, **options) as api,
+                httpx.AsyncClient(auth=lambda_auth, **options) as lambda_api,
+            ):
+                await asyncio.gather(
+                    *(_wait_until_answered(api, f"{base_url}{query}") for query in QUERIES),
+                    *(_invoke(lambda_api, invocations.format(name), name) for name in functions),
+                )
+
+        asyncio.run(start_all())
 
     def _stack(self) -> StackTypeDef | None:
         try:
@@ -205,9 +200,10 @@ async def _wait_until_answered(client: httpx.AsyncClient, url: str) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _invoke_without_records(client: httpx.AsyncClient, url: str, function: str) -> None:
+async def _invoke(client: httpx.AsyncClient, url: str, function: str) -> None:
+    """Invoke the function with an empty batch."""
     try:
-        response = await client.post(url.format(function), content=json.dumps({"Records": []}))
+        response = await client.post(url, json={"Records": []})
     except httpx.TransportError as error:
         raise EmbeddedError(f"{function} does not answer: {error!r}") from error
     _require_started(function, response.text)

@@ -13,18 +13,19 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import click
 import psutil
 
 LOCALHOST = "127.0.0.1"
 STOP_GRACE_SECONDS = 1.0
 INTERRUPTS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# Popen objects of this process's children: referenced here so that they are not collected while the child runs.
+# Keeps the children's Popen objects from being collected while they run.
 _children: list[subprocess.Popen[bytes]] = []
 
 
-class EmbeddedError(Exception):
-    """An error that the user can act on. Its text is the whole message."""
+class EmbeddedError(click.ClickException):
+    """An error that the user can act on. Click prints its text, which is the whole message."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Process:
 def spawn(
     name: str,
     command: Sequence[str],
-    *,
     log: Path,
     environment: Mapping[str, str],
+    *,
     directory: Path,
     port: int = 0,
 ) -> Process:
@@ -74,15 +75,15 @@ def spawn(
     return Process(name, child.pid, list(command), str(log), port)
 
 
-def stop(processes: Iterable[Process], grace: float = STOP_GRACE_SECONDS) -> None:
-    """Stop the processes and all their children. After `grace` seconds, kill them."""
+def stop(processes: Iterable[Process]) -> None:
+    """Stop the processes and all their children. After the grace period, kill them."""
     running = [process for process in processes if process.is_running()]
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in running:
             # macOS answers "not permitted" for a group whose members are all zombies.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
-        wait_until(lambda: not any(process.is_running() for process in running), grace)
+        wait_until(lambda: not any(p.is_running() for p in running), STOP_GRACE_SECONDS)
 
 
 def run_to_end(
@@ -93,7 +94,7 @@ def run_to_end(
     Raises: EmbeddedError with the end of the log if the command fails.
     """
     with uninterrupted():
-        process = spawn(command[0], command, log=log, environment=environment, directory=directory)
+        process = spawn(command[0], command, log, environment, directory=directory)
         child = _children[-1]
     try:
         exit_code = child.wait()
@@ -152,7 +153,7 @@ def require_free(port: int, variable: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens."""
+    """Return a port on which no program listens."""
     with socket.socket() as server:
         server.bind((LOCALHOST, 0))
         return int(server.getsockname()[1])
