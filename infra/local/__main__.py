@@ -89,16 +89,16 @@ def start_options(command: Callable[..., None]) -> Callable[..., None]:
     return target_option(mongodb_uri_option(log_level_option(port(parameters(command)))))
 
 
-@click.group(help="Customers and Orders: the local stack, LocalStack and AWS.")
+@click.group()
 def cli() -> None:
-    """Handle Ctrl-C, SIGTERM and SIGHUP alike."""
+    """Run Customers and Orders on this machine."""
     handle_interrupts()
 
 
-@cli.command(help="Start the local stack, or the containers of LocalStack, in the background.")
+@cli.command()
 @start_options
 def up(where: Target, **options: Any) -> None:
-    """Start everything and return."""
+    """Start the local stack, or the containers of LocalStack, in the background."""
     if where.name == "localstack":
         target.compose(where.port, *target.COMPOSE_UP)
         console.print(f"LocalStack is ready at {where.endpoint_url}: `make localstack-deploy`")
@@ -106,10 +106,10 @@ def up(where: Target, **options: Any) -> None:
         _introduce(_launch(where, **options))
 
 
-@cli.command(help="Start the local stack, follow its logs, stop it at Ctrl-C.")
+@cli.command()
 @start_options
 def run(where: Target, **options: Any) -> None:
-    """Run until Ctrl-C, SIGTERM or `down`. Exit with 1 if an emulator ended by itself."""
+    """Start the local stack, follow its logs, stop it at Ctrl-C. Exit with 1 if an emulator ended by itself."""
     try:
         stack = _launch(where, **options)
     except KeyboardInterrupt:
@@ -132,10 +132,10 @@ def run(where: Target, **options: Any) -> None:
     sys.exit(1)
 
 
-@cli.command(help="Stop the local stack, or remove LocalStack's containers with their data.")
+@cli.command()
 @target_option
 def down(where: Target) -> None:
-    """Stop everything."""
+    """Stop the local stack, or remove LocalStack's containers with their data."""
     if where.name == "localstack":
         target.compose(where.port, "down", "--volumes", "--remove-orphans")
         return
@@ -147,18 +147,18 @@ def down(where: Target) -> None:
         console.print("Not running.")
 
 
-@cli.command(help="Print the API's base URL.")
+@cli.command()
 @target_option
 def url(where: Target) -> None:
-    """Print the URL and nothing else to standard output."""
+    """Print the API's base URL."""
     click.echo(where.base_url())
 
 
-@cli.command(help="Print the functions' logs from now on, until Ctrl-C.")
+@cli.command()
 @target_option
 @setting("since", "Include earlier lines, such as 10m or 2h.", "0s", callback=_milliseconds)
 def logs(where: Target, since: int) -> None:
-    """Print one short line for each log line."""
+    """Print the functions' logs from now on, until Ctrl-C."""
     where.base_url()  # raises if nothing is deployed
     stack = where.running() if where.name == "embedded" else None
     with suppress(KeyboardInterrupt):
@@ -167,31 +167,29 @@ def logs(where: Target, since: int) -> None:
         errors.print(f"The log of {process.name}: {process.log}")
 
 
-@cli.command(help="Delete all data of the local stack.")
+@cli.command()
 @target_option
 def reset(where: Target) -> None:
-    """Keep a running instance running. Delete the files of one that has ended."""
+    """Delete all data of the local stack, which keeps running."""
     _require_embedded(where)
     stack = EmbeddedStack.find(directory_of(where.port))
     if stack and stack.is_running():
         stack.reset(step)
         console.print(f"Empty and running at {stack.base_url}")
-        return
-    if stack:
-        stack.stop()
-    console.print("Nothing was running, and no data is left.")
+    else:
+        if stack:
+            stack.stop()
+        console.print("Nothing was running, and no data is left.")
 
 
-@cli.command(
-    help="Build and deploy the current source to the local stack or to LocalStack. Data stays."
-)
+@cli.command()
 @target_option
 @mongodb_uri_option
 @log_level_option
 @setting("python-runtime", "Runtime of the functions on LocalStack.", LAMBDA_RUNTIME)
 def deploy(where: Target, python_runtime: str, mongodb_uri: str | None, log_level: str) -> None:
-    """Deploy, and print what the user has to know of it."""
-    started, notes = time.monotonic(), []
+    """Build and deploy the current source to the local stack or to LocalStack. Data stays."""
+    notes = []
     if where.name == "localstack":
         notes = target.deploy_to_localstack(where, mongodb_uri, python_runtime, log_level, step)
         notes.append(_aws_clients(where.endpoint_url))
@@ -202,20 +200,14 @@ def deploy(where: Target, python_runtime: str, mongodb_uri: str | None, log_leve
         stack.redeploy(step)
         if stack.base_url != old_url:
             notes.append("The API's definition changed, and its URL with it.")
-    console.print(f"Deployed in {time.monotonic() - started:.1f} s: {where.base_url()}")
-    for note in notes:
-        console.print(note)
+    console.print("\n".join([f"Deployed: {where.base_url()}", *notes]))
 
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
     """Print the title while the block runs, and its duration afterwards."""
     started = time.monotonic()
-    if console.is_terminal:
-        with console.status(f"{title} ..."):
-            yield
-    else:
-        console.print(f"{title} ...")
+    with console.status(f"{title} ..."):
         yield
     console.print(f"{title}: {time.monotonic() - started:.1f} s")
 
@@ -237,12 +229,9 @@ def _launch(where: Target, **options: Any) -> EmbeddedStack:
 
 def _introduce(stack: EmbeddedStack) -> None:
     port = stack.aws_endpoint_url.rpartition(":")[2]
-    introduction = INTRODUCTION.format(
-        base_url=stack.base_url,
-        port="" if port == str(DEFAULT_PORT) else f"PORT={port} ",
-        aws_clients=_aws_clients(stack.aws_endpoint_url),
-    )
-    console.print(introduction)
+    port = "" if port == str(DEFAULT_PORT) else f"PORT={port} "
+    clients = _aws_clients(stack.aws_endpoint_url)
+    console.print(INTRODUCTION.format(base_url=stack.base_url, port=port, aws_clients=clients))
     if stack.has_foreign_mongodb():
         uri = emulators.without_password(stack.mongodb_uri)
         console.print(f"\nThe view in {uri} keeps its earlier data. `make reset` deletes it.")
@@ -262,9 +251,9 @@ def _follow(function_logs: FunctionLogs, stack: EmbeddedStack | None) -> None:
 
 
 def main() -> None:
-    """Exit with 1 and one clear message for an error that the user can act on, with 130 when interrupted."""
+    """Exit with 1 and one clear message for an error that the user can act on."""
     try:
-        cli(prog_name="python -m infra.local")
+        cli()
     except PermissionError as error:
         sys.exit(f"{error.filename}: permission denied. Does it belong to another user?")
 

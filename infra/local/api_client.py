@@ -23,15 +23,12 @@ class ApiClient:
         self,
         base_url: str,
         timeout_seconds: float = 30,
-        *,
         authorization: str | None = None,
         **options: Any,
     ) -> None:
         headers = {"Authorization": authorization} if authorization else {}
-        options = {"trust_env": False, **options}
-        self._http = httpx.Client(
-            base_url=base_url, timeout=timeout_seconds, headers=headers, **options
-        )
+        options = {"trust_env": False, "headers": headers, **options}
+        self._http = httpx.Client(base_url=base_url, timeout=timeout_seconds, **options)
 
     def __enter__(self) -> Self:
         return self

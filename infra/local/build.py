@@ -42,7 +42,7 @@ class Build:
     project: Path = PROJECT
 
     @classmethod
-    def for_lambda(cls, runtime: str = LAMBDA_RUNTIME) -> "Build":
+    def for_lambda(cls, runtime: str) -> "Build":
         """Return the build for containers on this machine: Lambda's Linux and this machine's processor."""
         return cls(runtime, f"manylinux2014_{ARCHITECTURE.replace('arm64', 'aarch64')}")
 

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache, cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ from infra.local.processes import EmbeddedError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
 STACK_NAME = "customers-and-orders"
 REGION = "us-east-1"
@@ -37,8 +35,6 @@ QUERIES = ("/customers?limit=1", "/orders?limit=1", "/customers/count")
 # Errors of a function that cannot be imported. Retrying them is useless.
 CANNOT_START = re.compile(r"(?:Worker init failed: |Unable to import module )[^\"\\]*")
 CREDENTIALS_IN_URI = re.compile(r"//[^/@\s]*@")
-
-Environment = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -64,13 +60,12 @@ class DeployedStack:
 
     def status(self) -> str | None:
         """Return CloudFormation's status of the stack, or None if there is no stack or no emulator."""
-        stack = self._stack()
-        return stack["StackStatus"] if stack else None
+        status: str | None = self._describe().get("StackStatus")
+        return status
 
     def outputs(self) -> dict[str, str]:
         """Return the template's outputs, which are empty if there is no stack."""
-        stack = self._stack()
-        outputs = stack.get("Outputs", []) if stack else []
+        outputs = self._describe().get("Outputs", [])
         return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
     def base_url(self) -> str | None:
@@ -81,32 +76,6 @@ class DeployedStack:
         if self.endpoint_url is None:
             return outputs["ApiUrl"]
         return f"{self.endpoint_url}/_aws/execute-api/{outputs['RestApiId']}/{outputs['StageName']}"
-
-    def failures_since(self, started_at: datetime) -> list[str]:
-        """Return the failed resources with their reasons."""
-        try:
-            events = self.cloudformation.describe_stack_events(StackName=self.name)
-        except ClientError:
-            return []
-        return [
-            f"{event['ResourceType']} {event['LogicalResourceId']}: {short(event['ResourceStatusReason'])}"
-            for event in events["StackEvents"]
-            if event["Timestamp"] >= started_at
-            and event.get("ResourceStatus", "").endswith("FAILED")
-            and event.get("ResourceStatusReason")
-        ]
-
-    def function_environments(self) -> dict[str, Environment]:
-        """Return the deployed variables of each function by its logical id."""
-        functions, environments = self.client("lambda"), {}
-        pages = self.cloudformation.get_paginator("list_stack_resources")
-        for resource in pages.paginate(StackName=self.name).search("StackResourceSummaries[]"):
-            if resource["ResourceType"] == "AWS::Lambda::Function":
-                name = resource["PhysicalResourceId"]
-                function = functions.get_function_configuration(FunctionName=name)
-                variables = function.get("Environment", {}).get("Variables", {})
-                environments[resource["LogicalResourceId"]] = variables
-        return environments
 
     def warm_up(self, auth: httpx.Auth | None = None) -> None:
         """Start each API function, relay and subscriber, and wait until it answers.
@@ -134,25 +103,19 @@ class DeployedStack:
 
         asyncio.run(start_all())
 
-    def _stack(self) -> StackTypeDef | None:
+    def _describe(self) -> Any:
         try:
-            (stack,) = self.cloudformation.describe_stacks(StackName=self.name)["Stacks"]
+            return self.cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]
         except (ClientError, EndpointConnectionError):
-            return None
-        return stack
+            return {}
 
 
 @cache
 def aws_session() -> boto3.Session:
     """Return a session with the emulators' credentials, which ignores the user's profiles and files."""
-    no_file = (None, None, os.devnull, None)
-    core = botocore.session.Session(
-        session_vars={
-            "profile": (None, None, None, None),
-            "config_file": no_file,
-            "credentials_file": no_file,
-        }
-    )
+    none, no_file = (None, None, None, None), (None, None, os.devnull, None)
+    variables = {"profile": none, "config_file": no_file, "credentials_file": no_file}
+    core = botocore.session.Session(session_vars=variables)
     return boto3.Session(botocore_session=core, region_name=REGION, **CREDENTIALS)
 
 

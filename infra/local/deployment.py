@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,12 +150,13 @@ class Deployment:
         return f"{self.endpoint_url}/{upload(json.dumps(template).encode())}"
 
     def _deploy_template(self, template_url: str, api_id: str) -> list[str]:
-        status, notes = self.stack.status(), []
-        if self.is_localstack and status not in COMPLETE | {None}:
+        status = self.stack.status()
+        is_update = self.is_localstack and status is not None
+        if is_update and status not in COMPLETE:
             raise StartAfreshError(f"The stack is {status} and cannot be changed.")
         change_set = self._create_change_set(template_url, api_id, is_new=status is None)
-        if self.is_localstack and status is not None:
-            notes = ignored_changes(c["ResourceChange"] for c in change_set.get("Changes", []))
+        changes = [change["ResourceChange"] for change in change_set.get("Changes", [])]
+        notes = ignored_changes(changes) if is_update else []
         if change_set["Status"] == "CREATE_COMPLETE":
             self._execute(change_set)
         return notes
@@ -174,7 +175,6 @@ class Deployment:
             "AllowPublicApi": "yes",  # public on this machine only
             **self.parameters,
         }
-        known = self.build.template()["Parameters"]
         cloudformation = self.stack.cloudformation
         try:
             created = cloudformation.create_change_set(
@@ -183,9 +183,8 @@ class Deployment:
                 ChangeSetType="CREATE" if is_new else "UPDATE",
                 TemplateURL=template_url,
                 Parameters=[
-                    {"ParameterKey": name, "ParameterValue": value}
-                    for name, value in parameters.items()
-                    if name in known
+                    {"ParameterKey": name, "ParameterValue": parameters[name]}
+                    for name in parameters.keys() & self.build.template()["Parameters"].keys()
                 ],
                 Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
                 Tags=[] if self.is_localstack else [{"Key": API_ID_TAG, "Value": api_id}],
@@ -196,9 +195,8 @@ class Deployment:
         def described() -> DescribeChangeSetOutputTypeDef:
             return cloudformation.describe_change_set(ChangeSetName=created["Id"])
 
-        wait_until(
-            lambda: described()["Status"] in {"CREATE_COMPLETE", "FAILED"}, DEPLOY_TIMEOUT_SECONDS
-        )
+        ends = {"CREATE_COMPLETE", "FAILED"}
+        wait_until(lambda: described()["Status"] in ends, DEPLOY_TIMEOUT_SECONDS)
         change_set = described()
         reason = change_set.get("StatusReason", "")
         unchanged = "didn't contain changes" in reason or "No updates" in reason
@@ -208,18 +206,24 @@ class Deployment:
 
     def _execute(self, change_set: DescribeChangeSetOutputTypeDef) -> None:
         started_at = datetime.now(UTC).replace(microsecond=0)
-        stack = self.stack
-        stack.cloudformation.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
-        wait_until(
-            lambda: not (stack.status() or "").endswith("IN_PROGRESS"),
-            DEPLOY_TIMEOUT_SECONDS,
-            interval=0.1,
-        )
-        status = stack.status()
-        if status not in COMPLETE:
-            reasons = stack.failures_since(started_at)
-            kind = StartAfreshError if self.is_localstack else EmbeddedError
-            raise kind("\n  ".join([f"The stack is {status or 'missing'}:", *reasons]))
+        stack, cloudformation = self.stack, self.stack.cloudformation
+        cloudformation.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+        wait_until(lambda: "IN_PROGRESS" not in str(stack.status()), DEPLOY_TIMEOUT_SECONDS, 0.1)
+        if (status := stack.status()) in COMPLETE:
+            return
+        reasons = [f"The stack is {status or 'missing'}:"]
+        with suppress(ClientError):  # no stack
+            reasons += [
+                f"{event['ResourceType']} {event['LogicalResourceId']}: {short(event['ResourceStatusReason'])}"
+                for event in cloudformation.describe_stack_events(StackName=STACK_NAME)[
+                    "StackEvents"
+                ]
+                if event["Timestamp"] >= started_at
+                and event.get("ResourceStatus", "").endswith("FAILED")
+                and event.get("ResourceStatusReason")
+            ]
+        kind = StartAfreshError if self.is_localstack else EmbeddedError
+        raise kind("\n  ".join(reasons))
 
 
 def function_archive(

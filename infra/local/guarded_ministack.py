@@ -12,11 +12,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any
 
-Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # Containers of `sam local` use the last one.
 HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]", "host.docker.internal"})
@@ -55,7 +54,7 @@ def guarded(app: App) -> App:
         lambda: asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
     )
 
-    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+    async def guard(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
             return await app(scope, receive, send)
         headers = {
@@ -70,7 +69,7 @@ def guarded(app: App) -> App:
     return guard
 
 
-async def refuse(scope: Scope, send: Send, reason: str) -> None:
+async def refuse(scope: Message, send: Send, reason: str) -> None:
     """Answer 403, or close the web socket."""
     if scope["type"] == "websocket":
         return await send({"type": "websocket.close", "code": 1008})

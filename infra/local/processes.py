@@ -137,18 +137,16 @@ def handle_interrupts() -> None:
 
 def require_free(port: int, variable: str) -> None:
     """Raise EmbeddedError, which names the variable to set, if the port cannot be used."""
-    reason = "is taken by another program" if accepts_connections(port) else ""
+    reason = "Address already in use" if accepts_connections(port) else None
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             server.bind((LOCALHOST, port))
-        except PermissionError:
-            reason = "is not allowed for this user"
-        except OSError:
-            reason = "is taken by another program"
+        except OSError as error:
+            reason = error.strerror
     if reason:
         raise EmbeddedError(
-            f"Port {port} {reason}. Choose another port: make up {variable}={port + 10}"
+            f"Port {port}: {reason}. Choose another: make up {variable}={port + 10}"
         )
 
 

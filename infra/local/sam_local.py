@@ -26,14 +26,9 @@ from urllib.parse import urlsplit
 import click
 from rich.console import Console
 
+from infra.local import docker
 from infra.local.build import LAMBDA_RUNTIME, PROJECT, Build, inherited_environment
-from infra.local.deployed_stack import CREDENTIALS, REGION, Environment
-from infra.local.docker import (
-    bridge_gateway,
-    function_containers,
-    remove_containers,
-    require_docker,
-)
+from infra.local.deployed_stack import CREDENTIALS, REGION, DeployedStack
 from infra.local.processes import (
     LOCALHOST,
     EmbeddedError,
@@ -53,6 +48,8 @@ COMPOSE_MONGODB = "mongodb"
 STOP_GRACE_SECONDS = 30.0
 # SAM CLI prints this for each route of an API without authorizer.
 NOISE = b"Authorizer 'NONE'"
+Environment = dict[str, str]
+
 LAMBDA_USAGE = (
     "In another terminal: aws lambda invoke --endpoint-url {url} --function-name OrderHistoryApiFunction "
     "--payload fileb://events/order_history_api_count.json /dev/stdout"
@@ -65,6 +62,19 @@ SERVERS = {
 
 # On standard output is only the answer of an invoked function.
 console = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def deployed_environments(stack: DeployedStack) -> dict[str, Environment]:
+    """Return the deployed variables of each function by its logical id."""
+    functions, environments = stack.client("lambda"), {}
+    pages = stack.cloudformation.get_paginator("list_stack_resources")
+    for resource in pages.paginate(StackName=stack.name).search("StackResourceSummaries[]"):
+        if resource["ResourceType"] == "AWS::Lambda::Function":
+            name = resource["PhysicalResourceId"]
+            function = functions.get_function_configuration(FunctionName=name)
+            variables = function.get("Environment", {}).get("Variables", {})
+            environments[resource["LogicalResourceId"]] = variables
+    return environments
 
 
 def container_environment(
@@ -144,7 +154,7 @@ def forward_port(address: str, port: int) -> None:
 
 def run_sam(command: list[str], environment: Mapping[str, str]) -> int:
     """Run SAM CLI until it ends or is interrupted. Leave no container behind. Return its exit code."""
-    before = function_containers()
+    before = docker.function_containers()
     # In its own session a Ctrl-C reaches it once, from here.
     sam = subprocess.Popen(
         command, cwd=PROJECT, env=environment, stderr=subprocess.PIPE, start_new_session=True
@@ -163,7 +173,7 @@ def run_sam(command: list[str], environment: Mapping[str, str]) -> int:
             except subprocess.TimeoutExpired:
                 sam.kill()
             # SAM can be interrupted after it created a container and before it remembered it.
-            remove_containers(function_containers() - before)
+            docker.remove_containers(docker.function_containers() - before)
         return 0
 
 
@@ -184,12 +194,12 @@ def main(
         if accepts_connections(port):
             raise EmbeddedError(f"Port {port} is taken. {variable} chooses another.")
         arguments = ("--port", str(port), *arguments)
-    require_docker()
+    docker.require_docker()
     where.base_url()  # raises if nothing is deployed
     if where.endpoint_url is None:
         raise EmbeddedError("sam local uses an emulator: TARGET is embedded or localstack.")
     functions, ports = container_environment(
-        where.stack.function_environments(), where.endpoint_url, mongodb_port
+        deployed_environments(where.stack), where.endpoint_url, mongodb_port
     )
     write_private(ENVIRONMENT_FILE, json.dumps(functions, indent=2, sort_keys=True))
     console.print(
@@ -199,7 +209,7 @@ def main(
     build = Build.for_lambda(python_runtime)
     with build.exclusive():
         build.run(LOGS)
-    if gateway := bridge_gateway():
+    if gateway := docker.bridge_gateway():
         for port in ports:
             forward_port(gateway, port)
     if command in SERVERS:
@@ -212,14 +222,16 @@ def main(
         "--parameter-overrides",
         " ".join(f"{name}={value}" for name, value in build.parameters.items()),
     ]
-    inherited = inherited_environment()
-    no_proxy = f"localhost,{LOCALHOST},{inherited.get('NO_PROXY', '')}"
-    environment = inherited | build.sam_settings
-    environment |= {name.upper(): value for name, value in CREDENTIALS.items()}
-    environment |= {"AWS_DEFAULT_REGION": REGION, "NO_PROXY": no_proxy, "no_proxy": no_proxy}
-    # SAM asks for the account's number. Otherwise it waits ten seconds for AWS.
-    environment["AWS_ENDPOINT_URL_STS"] = where.endpoint_url
-    sys.exit(run_sam(sam, environment))
+    no_proxy = f"localhost,{LOCALHOST},{os.environ.get('NO_PROXY', '')}"
+    settings = {
+        **{name.upper(): value for name, value in CREDENTIALS.items()},
+        "AWS_DEFAULT_REGION": REGION,
+        # SAM asks for the account's number. Otherwise it waits ten seconds for AWS.
+        "AWS_ENDPOINT_URL_STS": where.endpoint_url,
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+    }
+    sys.exit(run_sam(sam, inherited_environment() | build.sam_settings | settings))
 
 
 if __name__ == "__main__":
