@@ -27,10 +27,8 @@ class Printer:
     def __call__(self, response: httpx.Response) -> None:
         """Print the response and its request."""
         answer, sent = response.read().decode(), response.request
-        path = sent.url.path.rpartition("/v1")[2]
-        shown = (
-            f"  {sent.method} {path} {sent.content.decode()}\n    {response.status_code} {answer}"
-        )
+        request = f"{sent.method} {sent.url.path.rpartition('/v1')[2]} {sent.content.decode()}"
+        shown = f"  {request.rstrip()}\n    {response.status_code} {answer}"
         if shown != self._last:
             console.print(shown, markup=False)
         self._last = shown

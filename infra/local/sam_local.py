@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -42,9 +43,8 @@ from infra.local.target import LOGS, PORT, Target, setting, target_option
 ENVIRONMENT_FILE = PROJECT / ".aws-sam" / "sam-local-env.json"
 # This machine's name in containers: samconfig.toml adds it to the hosts of each.
 CONTAINER_HOST = "host.docker.internal"
-THIS_MACHINE = {"localhost", LOCALHOST, "::1"}
-# MongoDB's name in infra/local/compose.yaml, which publishes its port here.
-COMPOSE_MONGODB = "mongodb"
+# Names of this machine in URLs. infra/local/compose.yaml publishes the port of its `mongodb` here.
+THIS_MACHINE = re.compile(r"(?<![^@,])(localhost|127\.0\.0\.1|\[::1\]|mongodb)(?::(\d+))?(?=,|$)")
 STOP_GRACE_SECONDS = 30.0
 # SAM CLI prints this for each route of an API without authorizer.
 NOISE = b"Authorizer 'NONE'"
@@ -86,21 +86,14 @@ def container_environment(
     """
     ports = set()
 
-    def moved(host: str) -> str:
-        name, _, port = host.rpartition(":") if ":" in host else (host, "", "27017")
-        name = name.strip("[]")
-        if name == COMPOSE_MONGODB:
-            port = str(mongodb_port)
-        elif name not in THIS_MACHINE:
-            return host
-        ports.add(int(port))
+    def moved(host: re.Match[str]) -> str:
+        port = mongodb_port if host[1] == "mongodb" else int(host[2] or 27017)
+        ports.add(port)
         return f"{CONTAINER_HOST}:{port}"
 
     def with_hosts(url: str) -> str:
         parts = urlsplit(url)
-        credentials, at, hosts = parts.netloc.rpartition("@")
-        netloc = credentials + at + ",".join(moved(host) for host in hosts.split(","))
-        return parts._replace(netloc=netloc).geturl()
+        return parts._replace(netloc=THIS_MACHINE.sub(moved, parts.netloc)).geturl()
 
     functions = {}
     for function, variables in deployed.items():

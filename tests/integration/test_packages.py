@@ -27,14 +27,8 @@ FOR_DEVELOPMENT = {"pytest", "moto", "hypothesis", "samcli", "mypy", "ruff", "ri
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The build directory of a plain `sam build`, with the template's defaults."""
     directory = tmp_path_factory.mktemp("sam-build")
-    command = [
-        str(Path(sys.prefix) / "bin/sam"),
-        "build",
-        *("--template-file", str(ROOT / "template.yaml")),
-        *("--build-dir", str(directory)),
-        "--no-cached",
-        "--parallel",
-    ]
+    command = [f"{sys.prefix}/bin/sam", "build", "--no-cached", "--parallel"]
+    command += ["--template-file", str(ROOT / "template.yaml"), "--build-dir", str(directory)]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LAMBDA_")}
     environment = {**inherited, "SAM_CLI_TELEMETRY": "0", "LAYER_PYTHON": sys.executable}
     done = subprocess.run(

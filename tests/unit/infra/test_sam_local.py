@@ -35,7 +35,13 @@ def test_functions_keep_their_variables_and_reach_this_machine() -> None:
             f"mongodb://user:p%40ss@{host}:1,{host}:2/view?tls=false",
             {1, 2},
         ),
+        ("mongodb://[::1]:1/mongodb", f"mongodb://{host}:1/mongodb", {1}),
         ("mongodb+srv://u:pass@db.example.net/", "mongodb+srv://u:pass@db.example.net/", set()),
+        (
+            "mongodb://localhost:1@mongodb.example.net/",
+            "mongodb://localhost:1@mongodb.example.net/",
+            set(),
+        ),
     ):
         variables = {"ORDERS_TABLE": "stack-Orders", "MONGODB_URI": deployed}
         functions, forwarded = container_environment({"Function": variables}, ENDPOINT, 27018)
