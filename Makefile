@@ -1,4 +1,4 @@
-# Everything there is to do with this project. It needs Python and make only. `make help` lists the targets.
+# All tasks of this project. Python and make are enough. `make help` lists the targets.
 
 PYTHON ?= python3
 # Where the stack is: embedded (the local stack), localstack or aws.

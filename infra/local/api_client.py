@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -15,34 +14,26 @@ T = TypeVar("T")
 
 
 class ApiClient:
-    """Sends requests to the API at `base_url`. Methods return the body, or raise httpx.HTTPStatusError."""
+    """Sends requests to the API at `base_url`. Methods return the body, or raise httpx.HTTPStatusError.
+
+    `options` are those of httpx.Client. Proxies of the environment are ignored by default.
+    """
 
     def __init__(
         self,
         base_url: str,
         timeout_seconds: float = 30,
-        *,
-        auth: httpx.Auth | None = None,
         authorization: str | None = None,
+        **options: Any,
     ) -> None:
         headers = {"Authorization": authorization} if authorization else {}
-        self._http = httpx.Client(
-            base_url=base_url,
-            timeout=timeout_seconds,
-            trust_env=False,
-            auth=auth,
-            headers=headers,
-        )
+        options = {"trust_env": False, "headers": headers, **options}
+        self._http = httpx.Client(base_url=base_url, timeout=timeout_seconds, **options)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self._http.close()
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
@@ -58,7 +49,7 @@ class ApiClient:
         return int(self._post("/orders", body)["orderId"])
 
     def cancel_order(self, order_id: int) -> dict[str, Any]:
-        return self._json(self.request("POST", f"/orders/{order_id}/cancel"))
+        return _json(self.request("POST", f"/orders/{order_id}/cancel"))
 
     def get_customer(self, customer_id: int) -> dict[str, Any]:
         return self._get(f"/customers/{customer_id}")
@@ -84,10 +75,8 @@ class ApiClient:
 
     def order_history(self, customer_id: int) -> dict[str, dict[str, Any]]:
         """Return all orders of the customer in the view, by order id."""
-        orders: dict[str, dict[str, Any]] = {}
-        for page in self._pages(f"/customers/{customer_id}/orderhistory"):
-            orders |= page["orders"]
-        return orders
+        pages = self._pages(f"/customers/{customer_id}/orderhistory")
+        return {key: order for page in pages for key, order in page["orders"].items()}
 
     def _pages(self, path: str) -> Iterator[dict[str, Any]]:
         query: dict[str, str | int] = {"limit": 100}
@@ -99,23 +88,18 @@ class ApiClient:
             query["nextToken"] = page["nextToken"]
 
     def _get(self, path: str, **query: str | int) -> dict[str, Any]:
-        return self._json(self.request("GET", path, params=query))
+        return _json(self.request("GET", path, params=query))
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        content = json.dumps(body, default=_exact_number)
+        content = json.dumps(body, default=float)  # a total of at most two decimal places
         headers = {"Content-Type": "application/json"}
-        return self._json(self.request("POST", path, content=content, headers=headers))
-
-    @staticmethod
-    def _json(response: httpx.Response) -> dict[str, Any]:
-        response.raise_for_status()
-        body: dict[str, Any] = json.loads(response.text, parse_float=Decimal)
-        return body
+        return _json(self.request("POST", path, content=content, headers=headers))
 
 
-def _exact_number(value: object) -> int | float:
-    assert isinstance(value, Decimal)
-    return int(value) if value == value.to_integral_value() else float(value)
+def _json(response: httpx.Response) -> dict[str, Any]:
+    response.raise_for_status()
+    body: dict[str, Any] = json.loads(response.text, parse_float=Decimal)
+    return body
 
 
 def wait_until(

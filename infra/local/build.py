@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ class Build:
     project: Path = PROJECT
 
     @classmethod
-    def for_lambda(cls, runtime: str = LAMBDA_RUNTIME) -> "Build":
+    def for_lambda(cls, runtime: str) -> "Build":
         """Return the build for containers on this machine: Lambda's Linux and this machine's processor."""
         return cls(runtime, f"manylinux2014_{ARCHITECTURE.replace('arm64', 'aarch64')}")
 
@@ -53,64 +53,64 @@ class Build:
 
     @property
     def artifacts(self) -> Path:
-        """The directory with the layers and the built template."""
+        """The directory with the layers and the built template, whose paths are relative to it."""
         return self.root / "build"
-
-    @property
-    def template_file(self) -> Path:
-        """The built template, whose paths are relative to `artifacts`."""
-        return self.artifacts / "template.yaml"
 
     @property
     def parameters(self) -> dict[str, str]:
         """The template's parameters that must match the build."""
         return {"PythonRuntime": self.runtime, "Architecture": ARCHITECTURE}
 
-    def template(self) -> Template:
-        """Return the built template with its loops expanded."""
-        template: Template = expand_loops(yaml.safe_load(self.template_file.read_text()))
-        return template
-
-    def run(self, logs: Path) -> None:
-        """Build the artifacts from the current source. Raises: EmbeddedError with SAM's output."""
-        logs.mkdir(parents=True, exist_ok=True)
-        self.root.mkdir(parents=True, exist_ok=True)
-        # SAM asks PyPI for its newest version unless it did so recently. Offline that takes seconds.
-        metadata = {"lastVersionCheck": time.time()}
-        (self.root / "metadata.json").write_text(json.dumps(metadata))
-        command = [
-            *(sys.executable, "-m", "samcli", "build"),
-            # samconfig.toml has no such environment, so its settings do not apply.
-            *("--config-env", "emulators"),
-            *("--cached", "--parallel"),
-            *("--template-file", str(self.project / "template.yaml")),
-            *("--build-dir", str(self.artifacts)),
-            *("--cache-dir", str(self.root / "cache")),
-        ]
-        run_to_end(command, logs / "sam-build.log", self._environment(), self.project)
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Exclude other builds, and deployments of this build, during the block."""
-        return locked(self.root / "lock")
-
-    def _environment(self) -> dict[str, str]:
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("AWS_") and name not in NOT_INHERITED
-        }
-        return inherited | {
+    @property
+    def sam_settings(self) -> dict[str, str]:
+        """SAM CLI's environment variables: no telemetry, no AWS credentials of the user, a directory of its own."""
+        return {
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "SAM_CLI_TELEMETRY": "0",
             "SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS": "1",
             "__SAM_CLI_APP_DIR": str(self.root),
+        }
+
+    def template(self) -> Template:
+        """Return the built template with its loops expanded."""
+        built = yaml.safe_load((self.artifacts / "template.yaml").read_text())
+        template: Template = expand_loops(built)
+        return template
+
+    def run(self, logs: Path) -> None:
+        """Build the artifacts from the current source. Raises: EmbeddedError with SAM's output."""
+        for directory in (logs, self.root):
+            directory.mkdir(parents=True, exist_ok=True)
+        # SAM asks PyPI for its newest version unless it did so recently. Offline that takes seconds.
+        metadata = {"lastVersionCheck": time.time()}
+        (self.root / "metadata.json").write_text(json.dumps(metadata))
+        command = [
+            *(sys.executable, "-m", "samcli", "build", "--cached", "--parallel"),
+            # samconfig.toml has no such environment, so its settings do not apply.
+            *("--config-env", "emulators"),
+            *("--template-file", str(self.project / "template.yaml")),
+            *("--build-dir", str(self.artifacts)),
+            *("--cache-dir", str(self.root / "cache")),
+        ]
+        environment = inherited_environment(NOT_INHERITED) | {
+            **self.sam_settings,
             # Read by the layers' Makefiles.
             "PYTHON_RUNTIME": self.runtime,
             "LAMBDA_ARCHITECTURE": ARCHITECTURE,
             "LAMBDA_PLATFORM": self.platform,
             "LAYER_PYTHON": sys.executable,
         }
+        run_to_end(command, logs / "sam-build.log", environment, self.project)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Exclude other builds, and deployments of this build, during the block."""
+        return locked(self.root / "lock")
+
+
+def inherited_environment(without: Collection[str] = ()) -> dict[str, str]:
+    """Return this process's environment without the variables of AWS and those in `without`."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and k not in without}
 
 
 def zipped(*directories: Path, bytecode: bool = True) -> bytes:

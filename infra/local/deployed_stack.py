@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache, cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -26,7 +24,6 @@ from infra.local.processes import EmbeddedError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
 STACK_NAME = "customers-and-orders"
 REGION = "us-east-1"
@@ -38,8 +35,6 @@ QUERIES = ("/customers?limit=1", "/orders?limit=1", "/customers/count")
 # Errors of a function that cannot be imported. Retrying them is useless.
 CANNOT_START = re.compile(r"(?:Worker init failed: |Unable to import module )[^\"\\]*")
 CREDENTIALS_IN_URI = re.compile(r"//[^/@\s]*@")
-
-Environment = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -65,13 +60,12 @@ class DeployedStack:
 
     def status(self) -> str | None:
         """Return CloudFormation's status of the stack, or None if there is no stack or no emulator."""
-        stack = self._stack()
-        return stack["StackStatus"] if stack else None
+        status: str | None = self._describe().get("StackStatus")
+        return status
 
     def outputs(self) -> dict[str, str]:
         """Return the template's outputs, which are empty if there is no stack."""
-        stack = self._stack()
-        outputs = stack.get("Outputs", []) if stack else []
+        outputs = self._describe().get("Outputs", [])
         return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
     def base_url(self) -> str | None:
@@ -83,81 +77,45 @@ class DeployedStack:
             return outputs["ApiUrl"]
         return f"{self.endpoint_url}/_aws/execute-api/{outputs['RestApiId']}/{outputs['StageName']}"
 
-    def failures_since(self, started_at: datetime) -> list[str]:
-        """Return the failed resources with their reasons."""
-        try:
-            events = self.cloudformation.describe_stack_events(StackName=self.name)
-        except ClientError:
-            return []
-        return [
-            f"{event['ResourceType']} {event['LogicalResourceId']}: {short(event['ResourceStatusReason'])}"
-            for event in events["StackEvents"]
-            if event["Timestamp"] >= started_at
-            and event.get("ResourceStatus", "").endswith("FAILED")
-            and event.get("ResourceStatusReason")
-        ]
-
-    def function_environments(self) -> dict[str, Environment]:
-        """Return the deployed variables of each function by its logical id."""
-        functions, environments = self.client("lambda"), {}
-        pages = self.cloudformation.get_paginator("list_stack_resources")
-        for page in pages.paginate(StackName=self.name):
-            for resource in page["StackResourceSummaries"]:
-                if resource["ResourceType"] == "AWS::Lambda::Function":
-                    function = functions.get_function_configuration(
-                        FunctionName=resource["PhysicalResourceId"]
-                    )
-                    variables = function.get("Environment", {}).get("Variables", {})
-                    environments[resource["LogicalResourceId"]] = variables
-        return environments
-
     def warm_up(self, auth: httpx.Auth | None = None) -> None:
         """Start each API function, relay and subscriber, and wait until it answers.
 
         An API that wants a token answers 401.
         Raises: EmbeddedError at once for a function that cannot start; after a minute with the last answer.
         """
-        base_url = self.base_url()
         mappings = self.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-        functions = sorted({mapping["FunctionArn"].rpartition(":")[2] for mapping in mappings})
-        asyncio.run(self._warm_up([f"{base_url}{query}" for query in QUERIES], functions, auth))
+        functions = {mapping["FunctionArn"].rpartition(":")[2] for mapping in mappings}
+        invocations = f"{self.endpoint_url}/2015-03-31/functions/{{}}/invocations"
+        base_url = self.base_url()
 
-    async def _warm_up(
-        self, urls: list[str], functions: list[str], auth: httpx.Auth | None
-    ) -> None:
-        timeout = ANSWER_TIMEOUT_SECONDS
-        # No threads: Ctrl-C would wait for them.
-        async with (
-            httpx.AsyncClient(trust_env=False, timeout=timeout, auth=auth) as api,
-            httpx.AsyncClient(
-                trust_env=False, timeout=timeout, auth=SignedByCaller(aws_session(), "lambda")
-            ) as lambda_api,
-        ):
-            invocations = f"{self.endpoint_url}/2015-03-31/functions/{{}}/invocations"
-            await asyncio.gather(
-                *(_wait_until_answered(api, url) for url in urls),
-                *(_invoke_without_records(lambda_api, invocations, name) for name in functions),
-            )
+        async def start_all() -> None:
+            # No threads: Ctrl-C would wait for them.
+            options: dict[str, Any] = {"trust_env": False, "timeout": ANSWER_TIMEOUT_SECONDS}
+            lambda_auth = SignedByCaller(aws_session(), "lambda")
+            async with (
+                httpx.AsyncClient(auth=auth, **options) as api,
+                httpx.AsyncClient(auth=lambda_auth, **options) as lambda_api,
+            ):
+                await asyncio.gather(
+                    *(_wait_until_answered(api, f"{base_url}{query}") for query in QUERIES),
+                    *(_invoke(lambda_api, invocations.format(name), name) for name in functions),
+                )
 
-    def _stack(self) -> StackTypeDef | None:
+        asyncio.run(start_all())
+
+    def _describe(self) -> Any:
         try:
-            (stack,) = self.cloudformation.describe_stacks(StackName=self.name)["Stacks"]
+            return self.cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]
         except (ClientError, EndpointConnectionError):
-            return None
-        return stack
+            return {}
 
 
 @cache
 def aws_session() -> boto3.Session:
     """Return a session with the emulators' credentials, which ignores the user's profiles and files."""
-    no_file = (None, None, os.devnull, None)
-    core = botocore.session.Session(
-        session_vars={
-            "profile": (None, None, None, None),
-            "config_file": no_file,
-            "credentials_file": no_file,
-        }
-    )
+    none, no_file = (None, None, None, None), (None, None, os.devnull, None)
+    variables = {"profile": none, "config_file": no_file, "credentials_file": no_file}
+    core = botocore.session.Session(session_vars=variables)
     return boto3.Session(botocore_session=core, region_name=REGION, **CREDENTIALS)
 
 
@@ -205,9 +163,10 @@ async def _wait_until_answered(client: httpx.AsyncClient, url: str) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _invoke_without_records(client: httpx.AsyncClient, url: str, function: str) -> None:
+async def _invoke(client: httpx.AsyncClient, url: str, function: str) -> None:
+    """Invoke the function with an empty batch."""
     try:
-        response = await client.post(url.format(function), content=json.dumps({"Records": []}))
+        response = await client.post(url, json={"Records": []})
     except httpx.TransportError as error:
         raise EmbeddedError(f"{function} does not answer: {error!r}") from error
     _require_started(function, response.text)

@@ -6,13 +6,13 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from botocore.exceptions import ClientError
 
 from infra.local.build import HOST, Build, Template, zipped
@@ -23,10 +23,14 @@ from infra.local.deployed_stack import (
     aws_session,
     short,
 )
-from infra.local.processes import EmbeddedError, wait_until
+from infra.local.emulators import wait_until_ready
+from infra.local.processes import EmbeddedError, Process, wait_until
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudformation.type_defs import DescribeChangeSetOutputTypeDef
+    from mypy_boto3_cloudformation.type_defs import (
+        DescribeChangeSetOutputTypeDef,
+        ResourceChangeTypeDef,
+    )
 
 ARTIFACTS_BUCKET = f"{STACK_NAME}-artifacts"
 LAYER = "AWS::Serverless::LayerVersion"
@@ -39,32 +43,24 @@ DEPLOY_TIMEOUT_SECONDS = 900.0
 # LocalStack resolves no mapping before SAM's transform, which needs the values of these; it cannot update an alias.
 UNSUPPORTED_BY_LOCALSTACK = ("AutoPublishAlias", "DeploymentPreference", "GatewayResponses")
 # LocalStack reports updates of these resource types and does not make them.
-NEVER_UPDATED = frozenset(
-    {
-        "AWS::ApiGateway::Stage",
-        "AWS::CloudWatch::Alarm",
-        "AWS::DynamoDB::Table",
-        "AWS::Events::Rule",
-        "AWS::Lambda::EventInvokeConfig",
-        "AWS::Logs::LogGroup",
-    }
-)
+NEVER_UPDATED = {
+    "AWS::ApiGateway::Stage",
+    "AWS::CloudWatch::Alarm",
+    "AWS::DynamoDB::Table",
+    "AWS::Events::Rule",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Logs::LogGroup",
+}
 
 # MiniStack runs functions on its own interpreter, whatever their runtime. AWS has no runtime newer than 3.14.
 RUNTIME = f"python3.{min(sys.version_info.minor, 14)}"
 
+# Context manager around each step. The command line prints the title and the duration.
+Step = Callable[[str], AbstractContextManager[object]]
+
 
 class StartAfreshError(EmbeddedError):
     """LocalStack cannot update the deployed stack to the built template."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of one resource by a deployment. `action` is Add, Modify or Remove."""
-
-    action: str
-    resource_type: str
-    logical_id: str
 
 
 @dataclass(frozen=True)
@@ -80,38 +76,46 @@ class Deployment:
     is_localstack: bool = False
 
     @property
-    def port(self) -> int:
-        """The port of the emulator."""
-        return int(self.endpoint_url.rpartition(":")[2])
-
-    @property
-    def auth(self) -> httpx.Auth | None:
-        """The signature that the API requires, or None."""
-        is_signed = self.parameters.get("ApiAuthorizer") == "AWS_IAM"
-        return SignedByCaller(aws_session()) if is_signed else None
-
-    @property
     def stack(self) -> DeployedStack:
         """The deployed stack."""
         return DeployedStack(self.endpoint_url)
 
-    def deploy(self) -> list[str]:
-        """Deploy the built template. Data stays. Return the changes that LocalStack does not make.
+    def run(self, logs: Path, step: Step, emulators: Iterable[Process] = ()) -> list[str]:
+        """Build and deploy the current source, and start the functions. Data stays.
 
-        Takes four seconds less than `sam deploy`.
-        Raises: EmbeddedError with CloudFormation's reasons; StartAfreshError, usually before any change.
+        Waits for the emulators that are starting. Returns the changes that LocalStack does not make.
+        Raises: EmbeddedError with the reasons; StartAfreshError, usually before any change.
         """
+        with self.build.exclusive():
+            with step("Building the functions"):
+                self.build.run(logs)
+            with step(f"Deploying to {self.endpoint_url}"):
+                for process in emulators:
+                    wait_until_ready(process)
+                notes = self._deploy()
+        with step("Starting the functions"):
+            is_signed = self.parameters.get("ApiAuthorizer") == "AWS_IAM"
+            try:
+                self.stack.warm_up(SignedByCaller(aws_session()) if is_signed else None)
+            except EmbeddedError as error:
+                # The URI itself may contain a password.
+                hint = "\nMONGODB_URI must name a MongoDB that the functions' containers reach."
+                raise EmbeddedError(f"{error}{hint if self.is_localstack else ''}") from None
+        return notes
+
+    def _deploy(self) -> list[str]:
+        """Deploy the built template, four seconds faster than `sam deploy`."""
         template_url = self._upload_artifacts()
         api_id = self.stack.outputs().get("RestApiId", STACK_NAME)
         try:
             return self._deploy_template(template_url, api_id)
-        except StartAfreshError:
-            raise
         except EmbeddedError as error:
-            if REST_API not in str(error):
+            if self.is_localstack or REST_API not in str(error):
                 raise
             # MiniStack replaces an API whose definition changed, and refuses the new API the id of the old one.
-            return self._deploy_template(template_url, _next_id(api_id))
+            # The ids are name, name-2, name-3 ...
+            number = int(api_id.removeprefix(STACK_NAME).removeprefix("-") or "1")
+            return self._deploy_template(template_url, f"{STACK_NAME}-{number + 1}")
 
     def _upload_artifacts(self) -> str:
         """Upload code and templates to the emulator's S3. Return the URL of the template."""
@@ -130,31 +134,32 @@ class Deployment:
                 raise EmbeddedError(f"template.yaml has no parameter {name}.")
             template["Parameters"][name]["Default"] = value
         for name, resource in template["Resources"].items():
-            if self.is_localstack:
-                _remove_unsupported(resource.get("Properties", {}))
-            match resource:
-                case {"Type": "AWS::Serverless::Function", "Properties": properties}:
+            properties = resource.get("Properties", {})
+            for unsupported in UNSUPPORTED_BY_LOCALSTACK if self.is_localstack else ():
+                properties.pop(unsupported, None)
+            match resource["Type"]:
+                case "AWS::Serverless::Function":
                     code = function_archive(artifacts, built, name, with_layers=self.is_localstack)
                     properties["CodeUri"] = f"s3://{upload(code)}"
-                case {"Type": "AWS::Serverless::LayerVersion", "Properties": properties}:
+                case "AWS::Serverless::LayerVersion":
                     layer = zipped(artifacts / properties["ContentUri"])
                     properties["ContentUri"] = f"s3://{upload(layer)}"
-                case {"Type": "AWS::CloudFormation::Stack", "Properties": properties}:
+                case "AWS::CloudFormation::Stack":
                     nested = (artifacts / properties["TemplateURL"]).read_bytes()
                     properties["TemplateURL"] = f"{self.endpoint_url}/{upload(nested)}"
         return f"{self.endpoint_url}/{upload(json.dumps(template).encode())}"
 
     def _deploy_template(self, template_url: str, api_id: str) -> list[str]:
         status = self.stack.status()
-        if self.is_localstack and status not in COMPLETE | {None}:
+        is_update = self.is_localstack and status is not None
+        if is_update and status not in COMPLETE:
             raise StartAfreshError(f"The stack is {status} and cannot be changed.")
         change_set = self._create_change_set(template_url, api_id, is_new=status is None)
-        changes = _changes(change_set)
-        if self.is_localstack and status is not None:
-            require_deployable(changes)
+        changes = [change["ResourceChange"] for change in change_set.get("Changes", [])]
+        notes = ignored_changes(changes) if is_update else []
         if change_set["Status"] == "CREATE_COMPLETE":
             self._execute(change_set)
-        return never_made(changes) if self.is_localstack and status is not None else []
+        return notes
 
     def _create_change_set(
         self, template_url: str, api_id: str, *, is_new: bool
@@ -170,7 +175,6 @@ class Deployment:
             "AllowPublicApi": "yes",  # public on this machine only
             **self.parameters,
         }
-        known = self.build.template()["Parameters"]
         cloudformation = self.stack.cloudformation
         try:
             created = cloudformation.create_change_set(
@@ -179,9 +183,8 @@ class Deployment:
                 ChangeSetType="CREATE" if is_new else "UPDATE",
                 TemplateURL=template_url,
                 Parameters=[
-                    {"ParameterKey": name, "ParameterValue": value}
-                    for name, value in parameters.items()
-                    if name in known
+                    {"ParameterKey": name, "ParameterValue": parameters[name]}
+                    for name in parameters.keys() & self.build.template()["Parameters"].keys()
                 ],
                 Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
                 Tags=[] if self.is_localstack else [{"Key": API_ID_TAG, "Value": api_id}],
@@ -192,9 +195,8 @@ class Deployment:
         def described() -> DescribeChangeSetOutputTypeDef:
             return cloudformation.describe_change_set(ChangeSetName=created["Id"])
 
-        wait_until(
-            lambda: described()["Status"] in {"CREATE_COMPLETE", "FAILED"}, DEPLOY_TIMEOUT_SECONDS
-        )
+        ends = {"CREATE_COMPLETE", "FAILED"}
+        wait_until(lambda: described()["Status"] in ends, DEPLOY_TIMEOUT_SECONDS)
         change_set = described()
         reason = change_set.get("StatusReason", "")
         unchanged = "didn't contain changes" in reason or "No updates" in reason
@@ -204,18 +206,24 @@ class Deployment:
 
     def _execute(self, change_set: DescribeChangeSetOutputTypeDef) -> None:
         started_at = datetime.now(UTC).replace(microsecond=0)
-        stack = self.stack
-        stack.cloudformation.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
-        wait_until(
-            lambda: not (stack.status() or "").endswith("IN_PROGRESS"),
-            DEPLOY_TIMEOUT_SECONDS,
-            interval=0.1,
-        )
-        status = stack.status()
-        if status not in COMPLETE:
-            reasons = stack.failures_since(started_at)
-            kind = StartAfreshError if self.is_localstack else EmbeddedError
-            raise kind("\n  ".join([f"The stack is {status or 'missing'}:", *reasons]))
+        stack, cloudformation = self.stack, self.stack.cloudformation
+        cloudformation.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+        wait_until(lambda: "IN_PROGRESS" not in str(stack.status()), DEPLOY_TIMEOUT_SECONDS, 0.1)
+        if (status := stack.status()) in COMPLETE:
+            return
+        reasons = [f"The stack is {status or 'missing'}:"]
+        with suppress(ClientError):  # no stack
+            reasons += [
+                f"{event['ResourceType']} {event['LogicalResourceId']}: {short(event['ResourceStatusReason'])}"
+                for event in cloudformation.describe_stack_events(StackName=STACK_NAME)[
+                    "StackEvents"
+                ]
+                if event["Timestamp"] >= started_at
+                and event.get("ResourceStatus", "").endswith("FAILED")
+                and event.get("ResourceStatusReason")
+            ]
+        kind = StartAfreshError if self.is_localstack else EmbeddedError
+        raise kind("\n  ".join(reasons))
 
 
 def function_archive(
@@ -225,23 +233,17 @@ def function_archive(
 
     LocalStack's community edition accepts layers and does not give them to the functions.
     """
-    properties = template["Resources"][function]["Properties"]
-    code = artifacts / properties["CodeUri"]
-    if not with_layers:
-        return zipped(code, bytecode=False)
-    defaults = template.get("Globals", {}).get("Function", {}).get("Layers", [])
     resources = template["Resources"]
-    layers = [
-        artifacts / resources[name]["Properties"]["ContentUri"] / "python"
-        for name in dict.fromkeys(_references([defaults, properties.get("Layers", [])]))
-        if resources.get(name, {}).get("Type") == LAYER
-    ]
-    return zipped(*layers, code, bytecode=False)
-
-
-def _remove_unsupported(properties: dict[str, Any]) -> None:
-    for name in UNSUPPORTED_BY_LOCALSTACK:
-        properties.pop(name, None)
+    properties = resources[function]["Properties"]
+    directories = [artifacts / properties["CodeUri"]]
+    if with_layers:
+        defaults = template.get("Globals", {}).get("Function", {}).get("Layers", [])
+        directories[:0] = [
+            artifacts / resources[name]["Properties"]["ContentUri"] / "python"
+            for name in dict.fromkeys(_references([defaults, properties.get("Layers", [])]))
+            if resources.get(name, {}).get("Type") == LAYER
+        ]
+    return zipped(*directories, bytecode=False)
 
 
 def _references(value: Any) -> Iterator[str]:
@@ -255,29 +257,18 @@ def _references(value: Any) -> Iterator[str]:
             yield from _references(item)
 
 
-def _changes(change_set: DescribeChangeSetOutputTypeDef) -> list[Change]:
-    resources = [change["ResourceChange"] for change in change_set.get("Changes", [])]
-    return [Change(r["Action"], r["ResourceType"], r["LogicalResourceId"]) for r in resources]
+def ignored_changes(changes: Iterable[ResourceChangeTypeDef]) -> list[str]:
+    """Return a sentence for each change of a deployed resource that LocalStack reports and does not make.
 
-
-def require_deployable(changes: Sequence[Change]) -> None:
-    """Raise StartAfreshError if LocalStack cannot make one of the changes to a deployed stack."""
-    if any(c.action == "Modify" and c.resource_type == REST_API for c in changes):
+    Raises: StartAfreshError if LocalStack cannot make one of the changes.
+    """
+    modified = [change for change in changes if change["Action"] == "Modify"]
+    if any(change["ResourceType"] == REST_API for change in modified):
         raise StartAfreshError(
             "The API's definition has changed. LocalStack cannot change a deployed API, and would lose it."
         )
-
-
-def never_made(changes: Sequence[Change]) -> list[str]:
-    """Return a sentence for each change that LocalStack reports and does not make."""
     return [
-        f"{change.logical_id} ({change.resource_type}) stays as it was: LocalStack does not update it."
-        for change in changes
-        if change.action == "Modify" and change.resource_type in NEVER_UPDATED
+        f"{change['LogicalResourceId']} ({change['ResourceType']}) stays as it was: LocalStack does not update it."
+        for change in modified
+        if change["ResourceType"] in NEVER_UPDATED
     ]
-
-
-def _next_id(api_id: str) -> str:
-    """Return the id that follows: `name`, `name-2`, `name-3`."""
-    number = api_id.removeprefix(STACK_NAME).removeprefix("-") or "1"
-    return f"{STACK_NAME}-{int(number) + 1}"

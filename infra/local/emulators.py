@@ -3,11 +3,8 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import httpx
 from pymongo import MongoClient
@@ -25,38 +22,20 @@ from infra.local.processes import (
 READY_TIMEOUT_SECONDS = 30.0
 MONGODB_TIMEOUT_MILLISECONDS = 3_000
 DATABASE = "order_history"
-GUARDED_MINISTACK = Path(__file__).with_name("guarded_ministack.py")
 
 # The variables that an emulator inherits. MiniStack passes its environment on to the functions, and Lambda's has
 # neither credentials of the user nor PYTHONPATH.
 INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
-@dataclass(frozen=True)
 class Directories:
-    """The files of one instance."""
+    """The files of one instance. `data` is deleted when it stops, `logs` when the next one starts."""
 
-    root: Path
-
-    @property
-    def data(self) -> Path:
-        """The emulators' data, deleted when they stop."""
-        return self.root / "data"
-
-    @property
-    def logs(self) -> Path:
-        """The output of emulators and tools, deleted when the next instance starts."""
-        return self.root / "logs"
-
-    @property
-    def record(self) -> Path:
-        """The description of the instance."""
-        return self.root / "instance.json"
-
-    @property
-    def lock(self) -> Path:
-        """The file to lock while the instance starts, changes or stops. It is outside `root`, which is deleted."""
-        return self.root.with_name(f"{self.root.name}.lock")
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data, self.logs, self.record = root / "data", root / "logs", root / "instance.json"
+        # Locked while the instance starts, changes or stops. Outside `root`, which is deleted.
+        self.lock = root.with_name(f"{root.name}.lock")
 
 
 def start_ministack(port: int, directories: Directories) -> Process:
@@ -71,16 +50,15 @@ def start_ministack(port: int, directories: Directories) -> Process:
         # IoT would listen on port 8883 in every instance.
         "IOT_MTLS_ENABLED": "0",
     }
-    command = [_emulators_python(), str(GUARDED_MINISTACK)]
-    return _spawn("MiniStack", port, command, directories, settings)
+    command = [_emulators_python(), str(Path(__file__).with_name("guarded_ministack.py"))]
+    return _spawn("MiniStack", port, command, directories, **settings)
 
 
 def start_mongodb(port: int, directories: Directories) -> Process:
     """Start a MongoDB server on the port, without data: `mongod` if it is installed, else nx-27017."""
     data = directories.data / "mongodb"
     data.mkdir(parents=True, exist_ok=True)
-    mongod = shutil.which("mongod")
-    if mongod:
+    if mongod := shutil.which("mongod"):
         command = [mongod, "--dbpath", str(data), "--port", str(port), "--bind_ip", LOCALHOST]
         return _spawn("mongod", port, command, directories)
     # A data directory instead of a file: in a file, all databases share their collections.
@@ -98,21 +76,19 @@ def mongodb_uri(port: int) -> str:
 def with_database(uri: str) -> str:
     """Return the URI with the order history's database unless it names a database."""
     parts = urlsplit(uri)
-    return uri if parts.path.strip("/") else urlunsplit(parts._replace(path=f"/{DATABASE}"))
+    return uri if parts.path.strip("/") else parts._replace(path=f"/{DATABASE}").geturl()
 
 
 def without_password(uri: str) -> str:
     """Return the URI without user and password."""
     parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def require_mongodb(uri: str) -> None:
     """Raise EmbeddedError, without the password, unless a MongoDB server answers at the URI."""
     try:
-        with MongoClient[dict[str, object]](
-            uri, serverSelectionTimeoutMS=MONGODB_TIMEOUT_MILLISECONDS
-        ) as client:
+        with _mongodb(uri) as client:
             client.admin.command("ping")
     except (ConfigurationError, ValueError) as error:
         # The error's text may quote the URI.
@@ -129,7 +105,7 @@ def require_mongodb(uri: str) -> None:
 
 def drop_database(uri: str) -> None:
     """Delete the database that the URI names."""
-    with MongoClient[dict[str, object]](uri, serverSelectionTimeoutMS=5_000) as client:
+    with _mongodb(uri) as client:
         client.drop_database(client.get_default_database().name)
 
 
@@ -141,6 +117,10 @@ def wait_until_ready(process: Process) -> None:
         raise EmbeddedError(
             f"{process.name} did not start. The end of {process.log}:\n{process.log_tail()}"
         )
+
+
+def _mongodb(uri: str) -> MongoClient[dict[str, object]]:
+    return MongoClient(uri, serverSelectionTimeoutMS=MONGODB_TIMEOUT_MILLISECONDS)
 
 
 def _ministack_answers(port: int) -> bool:
@@ -162,11 +142,7 @@ def _emulators_python() -> str:
 
 
 def _spawn(
-    name: str,
-    port: int,
-    command: list[str],
-    directories: Directories,
-    settings: Mapping[str, str] = MappingProxyType({}),
+    name: str, port: int, command: list[str], directories: Directories, **settings: str
 ) -> Process:
     home, temporary = directories.data / "home", directories.data / "tmp"
     for directory in (home, temporary, directories.logs):
@@ -175,4 +151,4 @@ def _spawn(
     # Workers unpack code and layers in TMPDIR and do not delete them.
     environment = {**inherited, "HOME": str(home), "TMPDIR": str(temporary), **settings}
     log = directories.logs / f"{name.lower()}.log"
-    return spawn(name, command, log=log, environment=environment, directory=home, port=port)
+    return spawn(name, command, log, environment, directory=home, port=port)

@@ -9,13 +9,13 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
-Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # Containers of `sam local` use the last one.
 HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]", "host.docker.internal"})
@@ -54,27 +54,29 @@ def guarded(app: App) -> App:
         lambda: asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
     )
 
-    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+    async def guard(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
             return await app(scope, receive, send)
         headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+            name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]
         }
         path = scope["path"]
-        reason = refusal(scope.get("method", "GET"), path, headers)
-        if reason is None and path.startswith(API_PREFIX):
-            async with limits[route(path)]:
-                return await app(scope, receive, send)
-        if reason is None:
+        if reason := refusal(scope.get("method", "GET"), path, headers):
+            return await refuse(scope, send, reason)
+        async with limits[route(path)] if path.startswith(API_PREFIX) else nullcontext():
             return await app(scope, receive, send)
-        if scope["type"] == "websocket":
-            return await send({"type": "websocket.close", "code": 1008})
-        text = [(b"content-type", b"text/plain")]
-        await send({"type": "http.response.start", "status": 403, "headers": text})
-        body = f"Refused: {reason}. The local stack answers only its own pages and tools.\n"
-        return await send({"type": "http.response.body", "body": body.encode()})
 
     return guard
+
+
+async def refuse(scope: Message, send: Send, reason: str) -> None:
+    """Answer 403, or close the web socket."""
+    if scope["type"] == "websocket":
+        return await send({"type": "websocket.close", "code": 1008})
+    text = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 403, "headers": text})
+    body = f"Refused: {reason}. The local stack answers only its own pages and tools.\n"
+    return await send({"type": "http.response.body", "body": body.encode()})
 
 
 if __name__ == "__main__":

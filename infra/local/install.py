@@ -58,6 +58,39 @@ class Environment:
         (self.directory / MARKER).touch()
         run(sys.executable, "-m", "venv", str(self.directory))
 
+    def pip_install(self, lock: Path) -> None:
+        """Install the packages of the lock with pip. Raises: SystemExit."""
+        pip = [self.python, "-m", "pip", "--disable-pip-version-check"]
+        run(*pip, "install", "--no-compile", *LOCKED, str(lock))
+
+    def has_uv(self) -> bool:
+        """Install uv at its locked version with pip. Return False if there is no uv for this platform."""
+        if (self.directory / "bin/uv").exists():
+            return True
+        pinned = re.search(r"^uv==.*(\n +--hash.*)+", DEVELOPMENT_LOCK.read_text(), re.MULTILINE)
+        with tempfile.TemporaryDirectory() as directory:
+            lock = Path(directory, "uv.txt")
+            lock.write_text(pinned.group() if pinned else "")
+            try:
+                self.pip_install(lock)
+            except SystemExit as failure:
+                say(str(failure))
+                return False
+        return True
+
+    def uv_install(self, python: str) -> bool:
+        """Install the packages with the uv of `python`. Return False if uv fails: it ignores pip's configured index."""
+        # The system's certificates include those of a company. uv's own do not.
+        uv = [python, "-m", "uv", "pip", "install", "--system-certs", "--python", self.python]
+        if not os.access(Path.home(), os.W_OK) and "UV_CACHE_DIR" not in os.environ:
+            uv.append("--no-cache")
+        try:
+            run(*uv, *LOCKED, str(self.lock))
+        except SystemExit as failure:
+            say(f"uv could not install {self.directory}, so pip does, in a minute. {failure}")
+            return False
+        return True
+
 
 def say(text: str) -> None:
     """Print to standard error. On standard output, `make url` prints the URL alone."""
@@ -65,50 +98,12 @@ def say(text: str) -> None:
 
 
 def run(*command: str) -> None:
-    """Run the command. Raises SystemExit, with its output, if it fails."""
+    """Run the command. Raises: SystemExit, with its output, if it fails."""
     done = subprocess.run(
         command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}")
-
-
-def pip_install(environment: Environment, lock: str) -> None:
-    """Install the packages of the lock with pip."""
-    pip = [environment.python, "-m", "pip", "--disable-pip-version-check"]
-    run(*pip, "install", "--no-compile", *LOCKED, lock)
-
-
-def uv_install(python: str, environment: Environment) -> bool:
-    """Install the environment with uv. Return False if uv fails: it ignores an index configured for pip."""
-    # The system's certificates include those of a company. uv's own do not.
-    uv = [python, "-m", "uv", "pip", "install", "--system-certs", "--python", environment.python]
-    if not os.access(Path.home(), os.W_OK) and "UV_CACHE_DIR" not in os.environ:
-        uv.append("--no-cache")
-    done = subprocess.run(
-        [*uv, *LOCKED, str(environment.lock)], check=False, stderr=subprocess.PIPE, text=True
-    )
-    if done.returncode != 0:
-        say(
-            f"uv could not install {environment.directory}, so pip does, in a minute:\n{done.stderr}"
-        )
-    return done.returncode == 0
-
-
-def bootstrap_uv(environment: Environment) -> bool:
-    """Install uv at its locked version with pip. Return False if there is no uv for this platform."""
-    if (environment.directory / "bin/uv").exists():
-        return True
-    pinned = re.search(r"^uv==.*(\n +--hash.*)+", DEVELOPMENT_LOCK.read_text(), re.MULTILINE)
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as lock:
-        lock.write(pinned.group() if pinned else "")
-        lock.flush()
-        try:
-            pip_install(environment, lock.name)
-        except SystemExit as failure:
-            say(str(failure))
-            return False
-    return True
 
 
 def main(environments: list[Environment]) -> None:
@@ -131,10 +126,10 @@ def main(environments: list[Environment]) -> None:
         started = time.monotonic()
         for environment in stale:
             environment.create()
-        has_uv = bootstrap_uv(first)
+        has_uv = first.has_uv()
         for environment in stale:
-            if not (has_uv and uv_install(first.python, environment)):
-                pip_install(environment, str(environment.lock))
+            if not (has_uv and environment.uv_install(first.python)):
+                environment.pip_install(environment.lock)
             environment.stamp.write_text(environment.fingerprint)
         say(f"Installed in {time.monotonic() - started:.1f} s.")
 

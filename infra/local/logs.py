@@ -1,6 +1,7 @@
 """Read the functions' logs and print each JSON line as one short line."""
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -12,21 +13,8 @@ OVERLAP_MILLISECONDS = 5_000
 # The platform's lines around each invocation, and metrics (layers/common/telemetry), which CloudWatch reads.
 PLATFORM_LINES = ("INIT_START ", "START ", "END ", "REPORT ", '{"_aws"')
 # Keys that are shortened (events), or that every line has.
-OMITTED_KEYS = frozenset(
-    {
-        "level",
-        "location",
-        "message",
-        "timestamp",
-        "service",
-        "cold_start",
-        "function_name",
-        "function_memory_size",
-        "function_arn",
-        "function_request_id",
-        "xray_trace_id",
-        "events",
-    }
+OMITTED_KEYS = re.compile(
+    "level|location|message|timestamp|service|cold_start|function_(name|memory_size|arn|request_id)|xray_trace_id|events|_aws"
 )
 
 
@@ -43,9 +31,9 @@ class FunctionLogs:
         """Return the lines since the last call, oldest first."""
         start, new = max(self._first, self._since - OVERLAP_MILLISECONDS), []
         groups = self._client.describe_log_groups(logGroupNamePrefix=self._prefix)["logGroups"]
+        pages = self._client.get_paginator("filter_log_events")
         for name in (group["logGroupName"] for group in groups):
-            page = self._client.filter_log_events(logGroupName=name, startTime=start)
-            for event in page["events"]:
+            for event in pages.paginate(logGroupName=name, startTime=start).search("events[]"):
                 # MiniStack's events have no id. It writes one complete stream per invocation.
                 key = name, event["logStreamName"], event.get("eventId", event["message"])
                 line = _line(name.removeprefix(self._prefix), event)
@@ -76,9 +64,11 @@ def _short(message: str) -> str | None:
         return message
     if "/assets/" in f"{entry.get('path')}{entry.get('route')}" and entry.get("level") == "INFO":
         return None  # a page of the console loads about ten of them
-    omitted = OMITTED_KEYS | _metric_names(entry)
+    metrics = _metric_names(entry)
     details = [
-        f"{key}={value}" for key, value in entry.items() if key not in omitted and value != 0
+        f"{key}={value}"
+        for key, value in entry.items()
+        if not OMITTED_KEYS.fullmatch(key) and key not in metrics and value != 0
     ]
     return " ".join([f"{entry.get('level', '')!s:<8}{entry['message']}", *_events(entry), *details])
 
@@ -87,7 +77,7 @@ def _metric_names(entry: dict[str, Any]) -> set[str]:
     """Return the keys of the line's metrics (EMF), which are for CloudWatch."""
     try:
         directives = entry["_aws"]["CloudWatchMetrics"]
-        return {"_aws", *(metric["Name"] for d in directives for metric in d["Metrics"])}
+        return {metric["Name"] for d in directives for metric in d["Metrics"]}
     except (KeyError, TypeError):
         return set()
 

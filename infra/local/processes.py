@@ -13,18 +13,19 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import click
 import psutil
 
 LOCALHOST = "127.0.0.1"
 STOP_GRACE_SECONDS = 1.0
 INTERRUPTS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# Popen objects of this process's children: referenced here so that they are not collected while the child runs.
+# Keeps the children's Popen objects from being collected while they run.
 _children: list[subprocess.Popen[bytes]] = []
 
 
-class EmbeddedError(Exception):
-    """An error that the user can act on. Its text is the whole message."""
+class EmbeddedError(click.ClickException):
+    """An error that the user can act on. Click prints its text, which is the whole message."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Process:
 def spawn(
     name: str,
     command: Sequence[str],
-    *,
     log: Path,
     environment: Mapping[str, str],
+    *,
     directory: Path,
     port: int = 0,
 ) -> Process:
@@ -74,15 +75,15 @@ def spawn(
     return Process(name, child.pid, list(command), str(log), port)
 
 
-def stop(processes: Iterable[Process], grace: float = STOP_GRACE_SECONDS) -> None:
-    """Stop the processes and all their children. After `grace` seconds, kill them."""
+def stop(processes: Iterable[Process]) -> None:
+    """Stop the processes and all their children. After the grace period, kill them."""
     running = [process for process in processes if process.is_running()]
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in running:
             # macOS answers "not permitted" for a group whose members are all zombies.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
-        wait_until(lambda: not any(process.is_running() for process in running), grace)
+        wait_until(lambda: not any(p.is_running() for p in running), STOP_GRACE_SECONDS)
 
 
 def run_to_end(
@@ -93,7 +94,7 @@ def run_to_end(
     Raises: EmbeddedError with the end of the log if the command fails.
     """
     with uninterrupted():
-        process = spawn(command[0], command, log=log, environment=environment, directory=directory)
+        process = spawn(command[0], command, log, environment, directory=directory)
         child = _children[-1]
     try:
         exit_code = child.wait()
@@ -136,23 +137,21 @@ def handle_interrupts() -> None:
 
 def require_free(port: int, variable: str) -> None:
     """Raise EmbeddedError, which names the variable to set, if the port cannot be used."""
-    reason = "is taken by another program" if accepts_connections(port) else ""
+    reason = "Address already in use" if accepts_connections(port) else None
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             server.bind((LOCALHOST, port))
-        except PermissionError:
-            reason = "is not allowed for this user"
-        except OSError:
-            reason = "is taken by another program"
+        except OSError as error:
+            reason = error.strerror
     if reason:
         raise EmbeddedError(
-            f"Port {port} {reason}. Choose another port: make up {variable}={port + 10}"
+            f"Port {port}: {reason}. Choose another: make up {variable}={port + 10}"
         )
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens."""
+    """Return a port on which no program listens."""
     with socket.socket() as server:
         server.bind((LOCALHOST, 0))
         return int(server.getsockname()[1])

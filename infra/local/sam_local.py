@@ -7,298 +7,224 @@ The emulator runs the rest of the saga.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
+import re
+import select
 import signal
 import socket
+import socketserver
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
 
-from infra.local.build import LAMBDA_RUNTIME, PROJECT, Build
-from infra.local.deployed_stack import CREDENTIALS, REGION, Environment
-from infra.local.docker import (
-    bridge_gateway,
-    function_containers,
-    remove_containers,
-    require_docker,
-)
+from infra.local import docker
+from infra.local.build import LAMBDA_RUNTIME, PROJECT, Build, inherited_environment
+from infra.local.deployed_stack import CREDENTIALS, REGION, DeployedStack
 from infra.local.processes import (
-    INTERRUPTS,
     LOCALHOST,
     EmbeddedError,
     accepts_connections,
     handle_interrupts,
+    uninterrupted,
 )
-from infra.local.target import LOGS, Target, target_option
+from infra.local.target import LOGS, PORT, Target, setting, target_option
 
 # Also named in samconfig.toml.
 ENVIRONMENT_FILE = PROJECT / ".aws-sam" / "sam-local-env.json"
 # This machine's name in containers: samconfig.toml adds it to the hosts of each.
 CONTAINER_HOST = "host.docker.internal"
-THIS_MACHINE = frozenset({"localhost", LOCALHOST, "::1"})
-# MongoDB's name in infra/local/compose.yaml, which publishes its port here.
-COMPOSE_MONGODB = "mongodb"
+# Names of this machine in URLs. infra/local/compose.yaml publishes the port of its `mongodb` here.
+THIS_MACHINE = re.compile(r"(?<![^@,])(localhost|127\.0\.0\.1|\[::1\]|mongodb)(?::(\d+))?(?=,|$)")
 STOP_GRACE_SECONDS = 30.0
 # SAM CLI prints this for each route of an API without authorizer.
 NOISE = b"Authorizer 'NONE'"
+Environment = dict[str, str]
+
+LAMBDA_USAGE = (
+    "In another terminal: aws lambda invoke --endpoint-url {url} --function-name OrderHistoryApiFunction "
+    "--payload fileb://events/order_history_api_count.json /dev/stdout"
+)
+# The commands that serve: the variable that names the port, its default, and how to use the server.
+SERVERS = {
+    "start-api": ("SAM_LOCAL_PORT", 3000, "Serving {url}/customers"),
+    "start-lambda": ("SAM_LAMBDA_PORT", 3001, LAMBDA_USAGE),
+}
 
 # On standard output is only the answer of an invoked function.
 console = Console(highlight=False, soft_wrap=True, stderr=True)
 
 
-@dataclass(frozen=True)
-class ContainerEnvironment:
-    """The functions' variables in containers, and the ports of this machine that containers must reach."""
-
-    functions: Mapping[str, Environment]
-    ports: frozenset[int]
-
-    @classmethod
-    def of(
-        cls, deployed: Mapping[str, Environment], endpoint_url: str, mongodb_port: int
-    ) -> ContainerEnvironment:
-        """Convert the variables of the deployed functions, which hold the physical names.
-
-        `mongodb_port` is the published port of the compose file's MongoDB.
-        """
-        ports = set()
-
-        def moved(host: str) -> str:
-            name, _, port = host.rpartition(":") if ":" in host else (host, "", "27017")
-            name = name.strip("[]")
-            if name == COMPOSE_MONGODB:
-                port = str(mongodb_port)
-            elif name not in THIS_MACHINE:
-                return host
-            ports.add(int(port))
-            return f"{CONTAINER_HOST}:{port}"
-
-        def with_hosts(url: str) -> str:
-            parts = urlsplit(url)
-            credentials, at, hosts = parts.netloc.rpartition("@")
-            netloc = credentials + at + ",".join(moved(host) for host in hosts.split(","))
-            return parts._replace(netloc=netloc).geturl()
-
-        functions = {}
-        for function, variables in deployed.items():
-            functions[function] = {**variables, "AWS_ENDPOINT_URL": with_hosts(endpoint_url)}
-            if "MONGODB_URI" in variables:
-                functions[function]["MONGODB_URI"] = with_hosts(variables["MONGODB_URI"])
-        return cls(functions, frozenset(ports))
-
-    def write(self, file: Path) -> None:
-        """Write the file for `sam local --env-vars`. It may contain a password."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(self.functions, indent=2, sort_keys=True) + "\n")
+def deployed_environments(stack: DeployedStack) -> dict[str, Environment]:
+    """Return the deployed variables of each function by its logical id."""
+    functions, environments = stack.client("lambda"), {}
+    pages = stack.cloudformation.get_paginator("list_stack_resources")
+    for resource in pages.paginate(StackName=stack.name).search("StackResourceSummaries[]"):
+        if resource["ResourceType"] == "AWS::Lambda::Function":
+            name = resource["PhysicalResourceId"]
+            function = functions.get_function_configuration(FunctionName=name)
+            variables = function.get("Environment", {}).get("Variables", {})
+            environments[resource["LogicalResourceId"]] = variables
+    return environments
 
 
-@dataclass(frozen=True)
-class SamLocal:
-    """The built functions, and the emulator that they use."""
+def container_environment(
+    deployed: Mapping[str, Environment], endpoint_url: str, mongodb_port: int
+) -> tuple[dict[str, Environment], set[int]]:
+    """Return the deployed functions' variables for containers, and the ports of this machine that containers must reach.
 
-    build: Build
-    endpoint_url: str
-    ports: frozenset[int]
+    `mongodb_port` is the published port of the compose file's MongoDB.
+    """
+    ports = set()
 
-    @classmethod
-    def prepare(cls, target: Target, mongodb_port: int, runtime: str) -> SamLocal:
-        """Write the environment file and build the functions for Lambda's Linux."""
-        require_docker()
-        target.base_url()  # raises if nothing is deployed
-        if target.endpoint_url is None:
-            raise EmbeddedError("sam local uses an emulator: TARGET is embedded or localstack.")
-        environment = ContainerEnvironment.of(
-            target.stack.function_environments(), target.endpoint_url, mongodb_port
-        )
-        environment.write(ENVIRONMENT_FILE)
-        console.print(
-            f"Wrote {ENVIRONMENT_FILE.relative_to(PROJECT)}. Plain `sam local` can use it, and starts faster with\n"
-            f"  AWS_ENDPOINT_URL_STS={target.endpoint_url}\nBuilding the functions ..."
-        )
-        build = Build.for_lambda(runtime)
-        with build.exclusive():
-            build.run(LOGS)
-        return cls(build, target.endpoint_url, environment.ports)
+    def moved(host: re.Match[str]) -> str:
+        port = mongodb_port if host[1] == "mongodb" else int(host[2] or 27017)
+        ports.add(port)
+        return f"{CONTAINER_HOST}:{port}"
 
-    def run(self, command: str, *arguments: str) -> None:
-        """Run the command until it ends or is interrupted, then exit as it did. Leave no container behind."""
-        sam = [
-            *(sys.executable, "-m", "samcli", "local", command, *arguments),
-            # By default SAM looks for its settings beside the template.
-            *("--config-file", str(PROJECT / "samconfig.toml")),
-            *("--template", str(self.build.template_file)),
-            "--parameter-overrides",
-            " ".join(f"{name}={value}" for name, value in self.build.parameters.items()),
-        ]
-        before = function_containers()
-        exit_code = asyncio.run(self._run(sam))
-        if exit_code is None:
-            # SAM can be interrupted after it created a container and before it remembered it.
-            remove_containers(function_containers() - before)
-        sys.exit(exit_code)
+    def with_hosts(url: str) -> str:
+        parts = urlsplit(url)
+        return parts._replace(netloc=THIS_MACHINE.sub(moved, parts.netloc)).geturl()
 
-    async def _run(self, command: list[str]) -> int | None:
-        """Return the exit code, or None if it was interrupted."""
-        gateway = bridge_gateway()
-        for port in self.ports if gateway else ():
-            await forward_port(gateway or "", port)
-        # In its own session a Ctrl-C reaches it once, from here.
-        sam = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=PROJECT,
-            env=self._environment(),
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        printing = asyncio.create_task(_print_without_noise(sam.stderr))
-        interrupted = asyncio.Event()
-        for number in INTERRUPTS:
-            asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
-        ended, interrupt = asyncio.create_task(sam.wait()), asyncio.create_task(interrupted.wait())
-        await asyncio.wait({ended, interrupt}, return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            await printing
-            return ended.result()
-        sam.send_signal(signal.SIGINT)
-        await asyncio.wait({ended}, timeout=STOP_GRACE_SECONDS)
-        if not ended.done():
-            sam.kill()
-        return None
-
-    def _environment(self) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
-        no_proxy = f"localhost,{LOCALHOST},{inherited.get('NO_PROXY', '')}"
-        return inherited | {
-            **{name.upper(): value for name, value in CREDENTIALS.items()},
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            # SAM asks for the account's number. Otherwise it waits ten seconds for AWS.
-            "AWS_ENDPOINT_URL_STS": self.endpoint_url,
-            "NO_PROXY": no_proxy,
-            "no_proxy": no_proxy,
-            "SAM_CLI_TELEMETRY": "0",
-            "SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS": "1",
-            "__SAM_CLI_APP_DIR": str(self.build.root),
-        }
+    functions = {}
+    for function, variables in deployed.items():
+        functions[function] = {**variables, "AWS_ENDPOINT_URL": with_hosts(endpoint_url)}
+        if "MONGODB_URI" in variables:
+            functions[function]["MONGODB_URI"] = with_hosts(variables["MONGODB_URI"])
+    return functions, ports
 
 
-async def _print_without_noise(lines: asyncio.StreamReader | None) -> None:
-    assert lines is not None
-    async for line in lines:
-        if NOISE not in line:
-            sys.stderr.buffer.write(line)
-            sys.stderr.flush()
+def write_private(file: Path, text: str) -> None:
+    """Write the file for its owner only: it may contain a password."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text)
 
 
-async def forward_port(address: str, port: int) -> None:
-    """Forward connections from the port at `address` to 127.0.0.1, where the emulators listen.
+class Forwarder(socketserver.ThreadingTCPServer):
+    """Forwards connections to the same port of 127.0.0.1. The emulators there refuse requests of web pages."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def finish_request(self, request: object, _client_address: object) -> None:
+        """Copy bytes both ways until one end closes the connection."""
+        assert isinstance(request, socket.socket)
+        with (
+            suppress(OSError),
+            socket.create_connection((LOCALHOST, self.server_address[1])) as there,
+        ):
+            ends = {request: there, there: request}
+            while True:
+                for end in select.select(ends, [], [])[0]:
+                    if not (data := end.recv(65_536)):
+                        return
+                    ends[end].sendall(data)
+
+
+def forward_port(address: str, port: int) -> None:
+    """Forward connections from the port at `address`, Docker's bridge, to 127.0.0.1, where the emulators listen.
 
     Do nothing if Docker has its own machine, which forwards by itself, or if an emulator listens at `address`.
-    The emulators refuse requests of web pages by themselves.
     """
     try:
-        # From Python 3.13 on, asyncio's error lacks the reason.
-        listener = socket.create_server((address, port))
+        server = Forwarder((address, port), socketserver.BaseRequestHandler)
     except OSError as error:
         if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL}:
             raise EmbeddedError(f"Port {port} of {address}: {error.strerror}") from error
         return
-    await asyncio.start_server(lambda reader, writer: _forward(reader, writer, port), sock=listener)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+def run_sam(command: list[str], environment: Mapping[str, str]) -> int:
+    """Run SAM CLI until it ends or is interrupted. Leave no container behind. Return its exit code."""
+    before = docker.function_containers()
+    # In its own session a Ctrl-C reaches it once, from here.
+    sam = subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
     try:
-        there, back = await asyncio.open_connection(LOCALHOST, port)
-    except OSError:
-        writer.close()
-        return
-    await asyncio.gather(_copy(reader, back), _copy(there, writer))
+        for line in sam.stderr or ():
+            if NOISE not in line:
+                sys.stderr.buffer.write(line)
+                sys.stderr.flush()
+        return sam.wait()
+    except KeyboardInterrupt:
+        with uninterrupted():
+            sam.send_signal(signal.SIGINT)
+            try:
+                sam.communicate(timeout=STOP_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                sam.kill()
+            # SAM can be interrupted after it created a container and before it remembered it.
+            docker.remove_containers(docker.function_containers() - before)
+        return 0
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):  # treated as the end of the connection
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
-def sam_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of all commands, and give the command the prepared SamLocal."""
-
-    @wraps(command)
-    def prepared(where: Target, mongodb_port: int, runtime: str, **options: Any) -> None:
-        if accepts_connections(port := options.get("serve_port", 0)):
-            raise EmbeddedError(
-                f"Port {port} is taken. SAM_LOCAL_PORT and SAM_LAMBDA_PORT choose others."
-            )
-        command(SamLocal.prepare(where, mongodb_port, runtime), **options)
-
-    mongodb = click.option(
-        "--mongodb-port", envvar="MONGODB_PORT", default=27017, show_default=True
-    )
-    runtime = click.option(
-        "--runtime", envvar="PYTHON_RUNTIME", default=LAMBDA_RUNTIME, show_default=True
-    )
-    return target_option(mongodb(runtime(prepared)))
-
-
-@click.group(help=__doc__)
-def cli() -> None:
-    """Handle Ctrl-C, SIGTERM and SIGHUP alike."""
+@click.command(help=__doc__, context_settings={"ignore_unknown_options": True})
+@target_option
+@setting("mongodb-port", "Port of the compose file's MongoDB.", 27017, type=PORT)
+@setting("python-runtime", "Runtime of the functions.", LAMBDA_RUNTIME)
+@click.argument("command", type=click.Choice([*SERVERS, "invoke"]))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def main(
+    where: Target, mongodb_port: int, python_runtime: str, command: str, arguments: tuple[str, ...]
+) -> NoReturn:
+    """Build the functions for Lambda's Linux and run `sam local COMMAND ARGUMENTS`."""
     handle_interrupts()
-
-
-@cli.command("start-api", help="Serve the API until Ctrl-C.")
-@sam_options
-@click.option("--serve-port", envvar="SAM_LOCAL_PORT", default=3000, show_default=True)
-def start_api(local: SamLocal, serve_port: int) -> None:
-    """Serve the API. The first request to each function starts its container."""
-    console.print(f"Serving http://{LOCALHOST}:{serve_port}/customers")
-    local.run("start-api", "--port", str(serve_port))
-
-
-@cli.command("start-lambda", help="Serve Lambda's Invoke API until Ctrl-C.")
-@sam_options
-@click.option("--serve-port", envvar="SAM_LAMBDA_PORT", default=3001, show_default=True)
-def start_lambda(local: SamLocal, serve_port: int) -> None:
-    """Serve the functions by their logical ids."""
-    console.print(
-        f"In another terminal: aws lambda invoke --endpoint-url http://{LOCALHOST}:{serve_port} --function-name "
-        "OrderHistoryApiFunction --payload fileb://events/order_history_api_count.json /dev/stdout"
+    if command in SERVERS:
+        variable, default, usage = SERVERS[command]
+        port = int(os.environ.get(variable) or default)
+        if accepts_connections(port):
+            raise EmbeddedError(f"Port {port} is taken. {variable} chooses another.")
+        arguments = ("--port", str(port), *arguments)
+    docker.require_docker()
+    where.base_url()  # raises if nothing is deployed
+    if where.endpoint_url is None:
+        raise EmbeddedError("sam local uses an emulator: TARGET is embedded or localstack.")
+    functions, ports = container_environment(
+        deployed_environments(where.stack), where.endpoint_url, mongodb_port
     )
-    local.run("start-lambda", "--port", str(serve_port))
-
-
-@cli.command(help="Invoke one function with an event from a file.")
-@sam_options
-@click.argument("function")
-@click.option("--event", type=click.Path(exists=True, dir_okay=False), required=True)
-def invoke(local: SamLocal, function: str, event: str) -> None:
-    """Print the answer to standard output and the function's log to standard error."""
-    local.run("invoke", function, "--event", str(Path(event).resolve()))
-
-
-def main() -> None:
-    """Exit with 1 and one clear message for an error that the user can act on."""
-    try:
-        cli(prog_name="python -m infra.local.sam_local", standalone_mode=True)
-    except EmbeddedError as error:
-        console.print(str(error), style="red", markup=False)
-        sys.exit(1)
+    write_private(ENVIRONMENT_FILE, json.dumps(functions, indent=2, sort_keys=True))
+    console.print(
+        f"Wrote {ENVIRONMENT_FILE.relative_to(PROJECT)}. Plain `sam local` can use it, and starts faster with\n"
+        f"  AWS_ENDPOINT_URL_STS={where.endpoint_url}\nBuilding the functions ..."
+    )
+    build = Build.for_lambda(python_runtime)
+    with build.exclusive():
+        build.run(LOGS)
+    if gateway := docker.bridge_gateway():
+        for port in ports:
+            forward_port(gateway, port)
+    if command in SERVERS:
+        console.print(usage.format(url=f"http://{LOCALHOST}:{arguments[1]}"))
+    sam = [
+        *(sys.executable, "-m", "samcli", "local", command, *arguments),
+        # By default SAM looks for its settings beside the template.
+        *("--config-file", str(PROJECT / "samconfig.toml")),
+        *("--template", str(build.artifacts / "template.yaml")),
+        "--parameter-overrides",
+        " ".join(f"{name}={value}" for name, value in build.parameters.items()),
+    ]
+    no_proxy = f"localhost,{LOCALHOST},{os.environ.get('NO_PROXY', '')}"
+    settings = {
+        **{name.upper(): value for name, value in CREDENTIALS.items()},
+        "AWS_DEFAULT_REGION": REGION,
+        # SAM asks for the account's number. Otherwise it waits ten seconds for AWS.
+        "AWS_ENDPOINT_URL_STS": where.endpoint_url,
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+    }
+    sys.exit(run_sam(sam, inherited_environment() | build.sam_settings | settings))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
-from infra.local import emulators
+from infra.local import deployment, emulators
 from infra.local.build import HOST, PROJECT, Build, locked
 from infra.local.deployment import RUNTIME, Deployment
 from infra.local.emulators import Directories
@@ -26,22 +26,11 @@ from infra.local.processes import (
 )
 
 INSTANCES = PROJECT / ".embedded"
-
-# Context manager around each step of a start. The command line prints the title and the duration.
-Step = Callable[[str], AbstractContextManager[None]]
-
-
-def silent(_title: str) -> AbstractContextManager[None]:
-    """Print nothing."""
-    return nullcontext()
+Step = deployment.Step
 
 
 class AlreadyRunningError(Exception):
     """An instance runs on this port."""
-
-    def __init__(self, stack: "EmbeddedStack") -> None:
-        super().__init__(f"Already running at {stack.base_url}")
-        self.stack = stack
 
 
 @dataclass
@@ -55,33 +44,13 @@ class EmbeddedStack:
 
     @classmethod
     @contextmanager
-    def start(
-        cls,
-        *,
-        port: int = 0,
-        mongodb_port: int = 0,
-        directory: Path | None = None,
-        log_level: str = "INFO",
-        project: Path = PROJECT,
-        parameters: Mapping[str, str] = MappingProxyType({}),
-        step: Step = silent,
-    ) -> Iterator[Self]:
-        """Run the system during the block, without data at first. Port 0 chooses a free port.
-
-        `project` is the directory of template.yaml. `parameters` of the template override the defaults.
+    def start(cls, **options: Any) -> Iterator[Self]:
+        """Run the system during the block, with the options of `launch`.
 
         with EmbeddedStack.start(directory=tmp_path) as stack:
             httpx.get(f"{stack.base_url}/customers/count")
         """
-        stack = cls.launch(
-            port=port or free_port(),
-            mongodb_port=mongodb_port or free_port(),
-            directory=directory,
-            log_level=log_level,
-            project=project,
-            parameters=parameters,
-            step=step,
-        )
+        stack = cls.launch(**options)
         try:
             yield stack
         finally:
@@ -91,29 +60,30 @@ class EmbeddedStack:
     def launch(
         cls,
         *,
-        port: int,
-        mongodb_port: int,
+        port: int = 0,
+        mongodb_port: int = 0,
         mongodb_uri: str | None = None,
         directory: Path | None = None,
         log_level: str = "INFO",
         project: Path = PROJECT,
         parameters: Mapping[str, str] = MappingProxyType({}),
-        step: Step = silent,
+        step: Step = nullcontext,
     ) -> Self:
-        """Start the system, without data. With `mongodb_uri` no MongoDB server is started.
+        """Start the system, without data. Port 0 chooses a free port. With `mongodb_uri` no MongoDB server is started.
 
+        `project` is the directory of template.yaml. `parameters` of the template override the defaults.
         Raises: AlreadyRunningError; EmbeddedError if it cannot start, after stopping what was started.
         """
         if mongodb_uri:
             emulators.require_mongodb(mongodb_uri)
-        elif mongodb_port == port:
+        elif port and mongodb_port == port:
             raise EmbeddedError(f"PORT and MONGODB_PORT are both {port}: choose two ports.")
+        port, mongodb_port = port or free_port(), mongodb_port or free_port()
         directories = Directories((directory or directory_of(port)).resolve())
         with locked(directories.lock):
-            previous = cls.find(directories.root)
-            if previous and previous.is_running():
-                raise AlreadyRunningError(previous)
-            if previous:
+            if previous := cls.find(directories.root):
+                if previous.is_running():
+                    raise AlreadyRunningError(f"Already running at {previous.base_url}")
                 previous._stop()  # noqa: SLF001 - `stop` would wait for the lock held here
             require_free(port, "PORT")
             if not mongodb_uri:
@@ -122,13 +92,12 @@ class EmbeddedStack:
                 shutil.rmtree(directories.root)
             directories.root.mkdir(parents=True, mode=0o700)
             uri = emulators.with_database(mongodb_uri or emulators.mongodb_uri(mongodb_port))
-            build = Build(RUNTIME, HOST, project)
-            deployment = Deployment(_endpoint_url(port), uri, log_level, parameters, build)
-            stack = cls(deployment, directories)
+            endpoint_url, build = f"http://{LOCALHOST}:{port}", Build(RUNTIME, HOST, project)
+            stack = cls(Deployment(endpoint_url, uri, log_level, parameters, build), directories)
             try:
-                stack._spawn(lambda: emulators.start_ministack(port, directories))
+                stack._spawn(emulators.start_ministack, port)
                 if not mongodb_uri:
-                    stack._spawn(lambda: emulators.start_mongodb(mongodb_port, directories))
+                    stack._spawn(emulators.start_mongodb, mongodb_port)
                 stack._deploy(step)
             except BaseException:
                 stack._stop()
@@ -171,12 +140,12 @@ class EmbeddedStack:
         """Return the processes that have ended."""
         return [process for process in self.processes if not process.is_running()]
 
-    def redeploy(self, step: Step = silent) -> None:
+    def redeploy(self, step: Step = nullcontext) -> None:
         """Build and deploy the current source. Data stays."""
         with locked(self.directories.lock):
             self._deploy(step)
 
-    def reset(self, step: Step = silent) -> None:
+    def reset(self, step: Step = nullcontext) -> None:
         """Delete all data and deploy again. The processes keep running, also a `make run` that follows them."""
         with locked(self.directories.lock):
             with step("Deleting all data"):
@@ -199,22 +168,13 @@ class EmbeddedStack:
         """Return whether the view is in a server that this instance did not start."""
         return len(self.processes) == 1
 
-    def _spawn(self, start: Callable[[], Process]) -> None:
+    def _spawn(self, start: Callable[[int, Directories], Process], port: int) -> None:
         with uninterrupted():
-            self.processes.append(start())
+            self.processes.append(start(port, self.directories))
             self._record()
 
     def _deploy(self, step: Step) -> None:
-        with self.deployment.build.exclusive():
-            with step("Building the functions"):
-                self.deployment.build.run(self.directories.logs)
-            with step(f"Waiting for {' and '.join(process.name for process in self.processes)}"):
-                for process in self.processes:
-                    emulators.wait_until_ready(process)
-            with step("Deploying the stack"):
-                self.deployment.deploy()
-        with step("Starting the functions"):
-            self.deployment.stack.warm_up(self.deployment.auth)
+        self.deployment.run(self.directories.logs, step, self.processes)
         self.base_url = self.deployment.stack.base_url() or ""
         self._record()
 
@@ -236,14 +196,9 @@ class EmbeddedStack:
         with uninterrupted():
             stop(self.processes)
             shutil.rmtree(self.directories.data, ignore_errors=True)
-            with suppress(FileNotFoundError):
-                self.directories.record.unlink()
+            self.directories.record.unlink(missing_ok=True)
 
 
 def directory_of(port: int) -> Path:
     """Return the directory of the instance on the port."""
     return INSTANCES / str(port)
-
-
-def _endpoint_url(port: int) -> str:
-    return f"http://{LOCALHOST}:{port}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import httpx
@@ -19,11 +20,13 @@ from infra.local.docker import require_compose
 from infra.local.processes import LOCALHOST, EmbeddedError
 from infra.local.stack import EmbeddedStack, Step, directory_of
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 COMPOSE_FILE = Path(__file__).with_name("compose.yaml")
 LOGS = PROJECT / ".aws-sam" / "logs"
 DEFAULT_PORT = 4566
-# Longer than the health checks of the containers take.
-HEALTHY_TIMEOUT_SECONDS = 300
+# The time limit, in seconds, is longer than the health checks of the containers take.
+COMPOSE_UP = ("up", "--detach", "--wait", "--wait-timeout", "300")
 MONGODB_FOR_CONTAINERS = "mongodb://mongodb:27017/order_history"
 START_AFRESH = "Start with empty containers: make localstack-down localstack-up localstack-deploy"
 START_AFRESH_ELSEWHERE = (
@@ -65,24 +68,31 @@ class Target:
             return self.running().base_url
         if base_url := self.stack.base_url():
             return base_url
-        if self.name == "localstack":
-            raise EmbeddedError(
-                f"Nothing is deployed at {self.endpoint_url}: run `make localstack-deploy`."
-            )
-        raise EmbeddedError(f"The stack {self.stack.name} is not on AWS. {AWS_COMMANDS}")
+        where, how = f"at {self.endpoint_url}", "Run `make localstack-deploy`."
+        if self.name == "aws":
+            where, how = "on AWS", AWS_COMMANDS
+        raise EmbeddedError(f"The stack {self.stack.name} is not {where}. {how}")
 
     def running(self) -> EmbeddedStack:
         """Return the running local stack. Raises: EmbeddedError, which names other running instances."""
         stack = EmbeddedStack.find(directory_of(self.port))
         if stack is not None and stack.is_running():
             return stack
-        others = [port for port in EmbeddedStack.ports() if port != self.port]
-        hint = (
-            f"An instance is recorded on port {', '.join(map(str, others))}: add PORT={others[0]}."
-            if others
-            else "`make up` starts it."
-        )
+        hint = "`make up` starts it."
+        if others := [port for port in EmbeddedStack.ports() if port != self.port]:
+            ports = ", ".join(map(str, others))
+            hint = f"An instance is recorded on port {ports}: add PORT={others[0]}."
         raise EmbeddedError(f"Not running on port {self.port}. {hint}")
+
+
+def setting(name: str, description: str, default: object = None, **more: Any) -> Callable[[F], F]:
+    """Return the option `--some-name`, which the variable SOME_NAME of the environment sets, too."""
+    variable = name.upper().replace("-", "_")
+    more = {"show_default": default is not None, "show_envvar": True, **more}
+    return click.option(f"--{name}", envvar=variable, default=default, help=description, **more)
+
+
+PORT = click.IntRange(1, 65535)
 
 
 def target_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -92,26 +102,14 @@ def target_option(command: Callable[..., None]) -> Callable[..., None]:
     def with_target(*, target: str, port: int, **options: object) -> None:
         command(Target.of(target, port), **options)
 
-    target_choice = click.option(
-        "--target",
-        envvar="TARGET",
-        default="embedded",
-        show_default=True,
-        type=click.Choice(["embedded", "localstack", "aws"]),
-        help="Where the stack is (TARGET).",
+    places = click.Choice(["embedded", "localstack", "aws"])
+    port_option = setting("port", "Port of the local stack.", DEFAULT_PORT, type=PORT)
+    return setting("target", "Where the stack is.", "embedded", type=places)(
+        port_option(with_target)
     )
-    port_choice = click.option(
-        "--port",
-        envvar="PORT",
-        default=DEFAULT_PORT,
-        show_default=True,
-        type=click.IntRange(1, 65535),
-        help="Port of the local stack (PORT).",
-    )
-    return target_choice(port_choice(with_target))
 
 
-def compose(*arguments: str, port: int) -> None:
+def compose(port: int, *arguments: str) -> None:
     """Run `docker compose` on LocalStack's containers. Raises: EmbeddedError with the remedy."""
     require_compose()
     command = ["docker", "compose", "--file", str(COMPOSE_FILE), *arguments]
@@ -123,52 +121,25 @@ def compose(*arguments: str, port: int) -> None:
         )
 
 
-def start_localstack(target: Target) -> None:
-    """Start LocalStack and MongoDB in containers and wait until they are healthy."""
-    timeout = str(HEALTHY_TIMEOUT_SECONDS)
-    compose("up", "--detach", "--wait", "--wait-timeout", timeout, port=target.port)
-
-
 def deploy_to_localstack(
     target: Target, mongodb_uri: str | None, runtime: str, log_level: str, step: Step
 ) -> list[str]:
     """Build and deploy the current source. Return the changes that LocalStack does not make."""
-    assert target.endpoint_url is not None
-    uri = mongodb_uri or MONGODB_FOR_CONTAINERS
-    build = Build.for_lambda(runtime)
-    deployment = Deployment(target.endpoint_url, uri, log_level, build=build, is_localstack=True)
-    _require_localstack(target.endpoint_url)
-    with build.exclusive():
-        with step("Building the functions"):
-            build.run(LOGS)
-        with step(f"Deploying to {target.endpoint_url}"):
-            try:
-                notes = deployment.deploy()
-            except StartAfreshError as error:
-                is_ours = "AWS_ENDPOINT_URL" not in os.environ
-                how = (
-                    START_AFRESH if is_ours else START_AFRESH_ELSEWHERE.format(target.endpoint_url)
-                )
-                raise EmbeddedError(f"{error}\n{how}") from error
-    with step("Starting the functions"):
-        try:
-            deployment.stack.warm_up()
-        except EmbeddedError as error:
-            # The URI itself may contain a password.
-            raise EmbeddedError(
-                f"{error}\nMONGODB_URI must name a MongoDB that the functions' containers reach."
-            ) from None
-    return notes
+    url = target.endpoint_url or ""
+    _require_localstack(url)
+    uri, build = mongodb_uri or MONGODB_FOR_CONTAINERS, Build.for_lambda(runtime)
+    try:
+        return Deployment(url, uri, log_level, build=build, is_localstack=True).run(LOGS, step)
+    except StartAfreshError as error:
+        how = START_AFRESH if "AWS_ENDPOINT_URL" not in os.environ else START_AFRESH_ELSEWHERE
+        raise EmbeddedError(f"{error}\n{how.format(url)}") from error
 
 
 def _require_localstack(endpoint_url: str) -> None:
     try:
-        info = httpx.get(f"{endpoint_url}/_localstack/info", trust_env=False, timeout=10)
-    except httpx.TransportError:
+        info = f"{endpoint_url}/_localstack/info"
+        httpx.get(info, trust_env=False, timeout=10).raise_for_status()
+    except httpx.HTTPError:
         raise EmbeddedError(
             f"No LocalStack answers at {endpoint_url}: `make localstack-up` starts one, AWS_ENDPOINT_URL names another."
         ) from None
-    if not info.is_success:
-        raise EmbeddedError(
-            f"The server at {endpoint_url} is not LocalStack. AWS_ENDPOINT_URL names another."
-        )

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -26,45 +25,43 @@ from tests.template import ROOT
 pytestmark = pytest.mark.timeout(600)
 PARALLEL_REQUESTS = 100
 AWKWARD_NAME = 'It\'s a "checkout" [copy] (1) für Größe'
+SETTINGS = {"AWS_ENDPOINT_URL": "http://elsewhere.example", "LOG_LEVEL": "warn", "MONGODB_URI": ""}
 HOSTILE_SETTINGS = {
-    "AWS_ENDPOINT_URL": "http://elsewhere.example",
-    "LOG_LEVEL": "warn",
-    "PIP_PREFIX": "/nowhere",
-    "PIP_REQUIRE_VIRTUALENV": "1",
-    "PIP_TARGET": "/nowhere",
-    "PIP_USER": "1",
-    "PYTHONPATH": "/nowhere",
-    "PYTHONSAFEPATH": "1",
-    "UV_SYSTEM_PYTHON": "1",
-    "VIRTUAL_ENV": "/nowhere",
+    **dict.fromkeys(("PIP_PREFIX", "PIP_TARGET", "PYTHONPATH", "VIRTUAL_ENV"), "/nowhere"),
+    **dict.fromkeys(
+        ("PIP_REQUIRE_VIRTUALENV", "PIP_USER", "PYTHONSAFEPATH", "UV_SYSTEM_PYTHON"), "1"
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """Run a stack, and check that its functions' processes end with it."""
     with EmbeddedStack.start(directory=tmp_path_factory.mktemp("stack")) as stack:
         yield stack
+        left = workers(stack)
+        assert left
+    assert not any(worker.is_running() for worker in left)
 
 
-def test_burst_on_a_cold_stack_is_answered_by_few_workers(tmp_path: Path) -> None:
-    with EmbeddedStack.start(directory=tmp_path / "stack") as stack:
-        statuses = asyncio.run(create_customers(stack.base_url))
-        workers = psutil.Process(stack.processes[0].pid).children(recursive=True)
-        # At most MAX_CONCURRENT_REQUESTS of the function under load, and one or two of each other function.
-        assert len(workers) <= MAX_CONCURRENT_REQUESTS + 20
-
-    assert statuses == [200] * PARALLEL_REQUESTS
-    assert not any(worker.is_running() for worker in workers)
+def workers(stack: EmbeddedStack) -> list[psutil.Process]:
+    return psutil.Process(stack.processes[0].pid).children(recursive=True)
 
 
-async def create_customers(base_url: str) -> list[int]:
-    body = {"name": "Jane Doe", "creditLimit": {"amount": 5}}
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=120, trust_env=False, limits=limits) as client:
-        requests = [
-            client.post(f"{base_url}/customers", json=body) for _ in range(PARALLEL_REQUESTS)
-        ]
-        return [response.status_code for response in await asyncio.gather(*requests)]
+def test_burst_on_a_cold_stack_is_answered_by_few_workers(stack: EmbeddedStack) -> None:
+    async def create_customers() -> list[httpx.Response]:
+        body = {"name": "Jane Doe", "creditLimit": {"amount": 5}}
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(timeout=120, trust_env=False, limits=limits) as client:
+            url = f"{stack.base_url}/customers"
+            requests = [client.post(url, json=body) for _ in range(PARALLEL_REQUESTS)]
+            return await asyncio.gather(*requests)
+
+    responses = asyncio.run(create_customers())
+
+    assert [response.status_code for response in responses] == [200] * PARALLEL_REQUESTS
+    # At most MAX_CONCURRENT_REQUESTS of the function under load, and one or two of each other function.
+    assert len(workers(stack)) <= MAX_CONCURRENT_REQUESTS + 20
 
 
 def test_requests_of_other_sites_are_refused(stack: EmbeddedStack) -> None:
@@ -99,16 +96,14 @@ def test_first_order_is_decided_and_reset_deletes_it_but_not_the_stack(
 
 def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path) -> None:
     checkout = tmp_path / AWKWARD_NAME
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).exists() and not name.startswith(("tests/", "docs/")):
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, checkout / name)
     port = free_port()
-    ports = {"PORT": str(port), "MONGODB_PORT": str(free_port()), "MONGODB_URI": ""}
-    environment = {**os.environ, **HOSTILE_SETTINGS, **ports}
+    ports = {"PORT": str(port), "MONGODB_PORT": str(free_port())}
+    environment = {**os.environ, **SETTINGS, **HOSTILE_SETTINGS, **ports}
 
     def make(target: str) -> str:
         done = subprocess.run(
@@ -127,9 +122,7 @@ def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path
         url = make("url").strip()
         answer = httpx.get(f"{url}/customers", trust_env=False, timeout=60)
         assert answer.json() == {"customers": [], "nextToken": None}
-        record: dict[str, Any] = json.loads(
-            (checkout / f".embedded/{port}/instance.json").read_text()
-        )
+        record = json.loads((checkout / f".embedded/{port}/instance.json").read_text())
         assert record["log_level"] == "WARNING"
     finally:
         make("down")

@@ -18,77 +18,60 @@ from tests.template import ROOT
 
 MAX_TEMPLATE_BYTES = 1_000_000
 """Of a template at a TemplateURL: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+TEMPLATE_URL = "http://127.0.0.1:1/bucket/key"
 PASSWORD_URI = "mongodb://user:secret@db.example.net/view"
+QUOTED = f"Value '{'Resources: ...' * 5_000}' at 'templateBody' failed: Member is too long"
 
 
 class RefusingCloudFormation:
-    """Records the request and refuses it as CloudFormation does."""
+    """Refuses every request as CloudFormation does."""
 
     def __init__(self, message: str) -> None:
-        self.request: dict[str, Any] = {}
         self._message = message
 
     def create_change_set(self, **request: Any) -> None:
-        self.request = request
+        assert request["TemplateURL"] == TEMPLATE_URL
+        assert "TemplateBody" not in request  # at most 51,200 bytes
         error = {"Code": "ValidationError", "Message": self._message}
         raise ClientError({"Error": error}, "CreateChangeSet")  # type: ignore[typeddict-item]
-
-
-def refuse(monkeypatch: pytest.MonkeyPatch, message: str) -> tuple[dict[str, Any], str]:
-    """Deploy to a CloudFormation that refuses. Return its request and the error's text."""
-    cloudformation = RefusingCloudFormation(message)
-    monkeypatch.setattr(DeployedStack, "cloudformation", cloudformation)
-    monkeypatch.setattr(Build, "template", lambda _: {"Parameters": {"MongoDbUri": {}}})
-    deployment = Deployment("http://127.0.0.1:1", PASSWORD_URI)
-    with pytest.raises(EmbeddedError) as error:
-        deployment._create_change_set("http://127.0.0.1:1/bucket/key", "id", is_new=True)
-    return cloudformation.request, str(error.value)
-
-
-def test_template_is_named_by_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    request, _ = refuse(monkeypatch, "no")
-
-    assert request["TemplateURL"] == "http://127.0.0.1:1/bucket/key"
-    assert "TemplateBody" not in request
-    for file in ("template.yaml", "infra/monitoring.yaml"):
-        assert (ROOT / file).stat().st_size < MAX_TEMPLATE_BYTES / 4, (
-            file
-        )  # SAM's transform adds to it
 
 
 def test_errors_name_the_reason_without_template_and_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    quoted = f"Value '{'Resources: ...' * 5_000}' at 'templateBody' failed: Member is too long"
+    monkeypatch.setattr(Build, "template", lambda _: {"Parameters": {"MongoDbUri": {}}})
+    deployment = Deployment("http://127.0.0.1:1", PASSWORD_URI)
     for message, expected in (
-        (quoted, "Value at 'templateBody' failed: Member is too long"),
-        (
-            f"Parameter MongoDbUri {PASSWORD_URI} is bad",
-            "Parameter MongoDbUri mongodb://db.example",
-        ),
+        (QUOTED, "Value at 'templateBody' failed: Member is too long"),
+        (f"Parameter MongoDbUri {PASSWORD_URI} is bad", "MongoDbUri mongodb://db.example"),
     ):
-        _, text = refuse(monkeypatch, message)
-        assert expected in text
-        assert "secret" not in text
-        assert "Resources" not in text
+        monkeypatch.setattr(DeployedStack, "cloudformation", RefusingCloudFormation(message))
+        with pytest.raises(EmbeddedError, match=expected) as error:
+            deployment._create_change_set(TEMPLATE_URL, "id", is_new=True)
+        assert "secret" not in str(error.value)
+        assert "Resources" not in str(error.value)
     assert len(short("x" * 60_000)) < 400
 
 
-def test_function_that_cannot_start_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_templates_are_far_below_cloudformations_limit() -> None:
+    """SAM's transform adds to them."""
+    for file in (ROOT / "template.yaml", *(ROOT / "infra").glob("*.yaml")):
+        assert file.stat().st_size < MAX_TEMPLATE_BYTES / 4, file
+
+
+def test_function_that_cannot_start_fails_at_once() -> None:
     """The minute of retries is for an API that is not deployed yet."""
-    requests = 0
+    requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        nonlocal requests
-        requests += 1
+        requests.append(request)
         return httpx.Response(502, text='{"message": "Worker init failed: No module named \'x\'"}')
 
     async def ask() -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
             await deployed_stack._wait_until_answered(client, "http://127.0.0.1/orders")
 
-    with pytest.raises(
-        EmbeddedError, match=r"cannot start\. Worker init failed: No module named 'x'"
-    ):
+    reason = r"cannot start\. Worker init failed: No module named 'x'"
+    with pytest.raises(EmbeddedError, match=reason):
         asyncio.run(ask())
-    assert requests == 1
+    assert len(requests) == 1

@@ -12,13 +12,7 @@ import pytest
 import yaml
 
 from infra.local.build import LAMBDA_RUNTIME
-from infra.local.deployment import (
-    Change,
-    StartAfreshError,
-    function_archive,
-    never_made,
-    require_deployable,
-)
+from infra.local.deployment import StartAfreshError, function_archive, ignored_changes
 from tests.template import ROOT, load_template
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra/local/compose.yaml").read_text())
@@ -36,9 +30,25 @@ TEMPLATE = {
 }
 
 
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Path:
-    """A function in its source directory, and built layers that overlap."""
+def test_containers_are_pinned_and_have_health_checks_and_listen_on_loopback_only() -> None:
+    for name, service in SERVICES.items():
+        default = re.sub(r"\$\{\w+:-(.*)\}", r"\1", service["image"])
+        assert re.fullmatch(r"[\w/]+:\d+\.\d+(\.\d+)?", default), name
+        assert service["healthcheck"]["test"], name
+        assert all(port.startswith("127.0.0.1:${") for port in service["ports"]), name
+
+
+def test_functions_containers_are_in_mongodbs_network_and_run_the_templates_python() -> None:
+    network = SERVICES["localstack"]["environment"]["LAMBDA_DOCKER_NETWORK"]
+
+    assert network == COMPOSE["networks"]["default"]["name"]
+    assert "mongodb" in SERVICES
+    assert load_template()["Parameters"]["PythonRuntime"]["Default"] == LAMBDA_RUNTIME
+
+
+def test_archive_has_the_functions_source_and_its_layers_where_they_are_not_applied(
+    tmp_path: Path,
+) -> None:
     for name, text in (
         ("build/Third/python/pymongo/__init__.py", "third"),
         ("build/Third/python/shared.py", "third"),
@@ -52,79 +62,38 @@ def artifacts(tmp_path: Path) -> Path:
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    return tmp_path / "build"
+
+    def archived(*, with_layers: bool) -> bytes:
+        return function_archive(tmp_path / "build", TEMPLATE, "Api", with_layers=with_layers)
+
+    own = {"orders/order.py": "function", "api.py": "function"}
+    layers = {"pymongo/__init__.py": "third", "shared.py": "common", "jwt.py": "jwt"}
+    for content, expected in (
+        (archived(with_layers=False), own),
+        (archived(with_layers=True), own | layers),
+    ):
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        assert {name: archive.read(name).decode() for name in archive.namelist()} == expected
+
+    before = archived(with_layers=True)
+    (tmp_path / "api/api.py").touch()
+    assert archived(with_layers=True) == before, "equal files give equal archives"
 
 
-def archived(artifacts: Path, *, with_layers: bool) -> dict[str, str]:
-    content = function_archive(artifacts, TEMPLATE, "Api", with_layers=with_layers)
-    archive = zipfile.ZipFile(io.BytesIO(content))
-    return {name: archive.read(name).decode() for name in archive.namelist()}
+def change(action: str, resource_type: str, logical_id: str) -> Any:
+    return {"Action": action, "ResourceType": resource_type, "LogicalResourceId": logical_id}
 
 
-def test_images_are_pinned() -> None:
-    for name, service in SERVICES.items():
-        default = re.sub(r"\$\{\w+:-(.*)\}", r"\1", service["image"])
-        assert re.fullmatch(r"[\w/]+:\d+\.\d+(\.\d+)?", default), name
-
-
-def test_containers_have_health_checks_and_listen_on_loopback_only() -> None:
-    for name, service in SERVICES.items():
-        assert service["healthcheck"]["test"], name
-        assert all(port.startswith("127.0.0.1:${") for port in service["ports"]), name
-
-
-def test_functions_containers_are_in_mongodbs_network() -> None:
-    network = SERVICES["localstack"]["environment"]["LAMBDA_DOCKER_NETWORK"]
-
-    assert network == COMPOSE["networks"]["default"]["name"]
-    assert "mongodb" in SERVICES
-
-
-def test_containers_run_the_templates_python() -> None:
-    assert load_template()["Parameters"]["PythonRuntime"]["Default"] == LAMBDA_RUNTIME
-
-
-def test_archive_has_the_functions_source_without_bytecode(artifacts: Path) -> None:
-    assert archived(artifacts, with_layers=False) == {
-        "orders/order.py": "function",
-        "api.py": "function",
-    }
-
-
-def test_archive_with_layers_includes_conditional_ones_and_own_code_wins(artifacts: Path) -> None:
-    assert archived(artifacts, with_layers=True) == {
-        "pymongo/__init__.py": "third",
-        "shared.py": "common",
-        "orders/order.py": "function",
-        "api.py": "function",
-        "jwt.py": "jwt",
-    }
-
-
-def test_archives_of_equal_files_are_equal(artifacts: Path) -> None:
-    before = function_archive(artifacts, TEMPLATE, "Api", with_layers=True)
-    (artifacts / "../api/api.py").touch()
-
-    assert function_archive(artifacts, TEMPLATE, "Api", with_layers=True) == before
-
-
-def test_changed_api_definition_is_refused() -> None:
-    with pytest.raises(StartAfreshError, match="API's definition"):
-        require_deployable([Change("Modify", "AWS::ApiGateway::RestApi", "Api")])
-
-
-def test_changes_that_localstack_makes_are_accepted() -> None:
-    changes = [
-        Change("Modify", "AWS::Lambda::Function", "OrdersApiFunction"),
-        Change("Modify", "AWS::SQS::Queue", "OrdersSubscriberQueue"),
-        Change("Add", "AWS::Events::Rule", "AuditRule"),
+def test_changes_that_localstack_does_not_make_are_refused_or_reported() -> None:
+    made = [
+        change("Modify", "AWS::Lambda::Function", "OrdersApiFunction"),
+        change("Modify", "AWS::SQS::Queue", "OrdersSubscriberQueue"),
+        change("Add", "AWS::Events::Rule", "AuditRule"),
     ]
+    assert ignored_changes(made) == []
 
-    require_deployable(changes)
-    assert never_made(changes) == []
+    (note,) = ignored_changes([*made, change("Modify", "AWS::Events::Rule", "OrdersRule")])
+    assert note.startswith("OrdersRule (AWS::Events::Rule) stays as it was")
 
-
-def test_changes_that_localstack_ignores_are_reported() -> None:
-    (note,) = never_made([Change("Modify", "AWS::Events::Rule", "OrdersSubscriberRule")])
-
-    assert note.startswith("OrdersSubscriberRule (AWS::Events::Rule) stays as it was")
+    with pytest.raises(StartAfreshError, match="API's definition"):
+        ignored_changes([*made, change("Modify", "AWS::ApiGateway::RestApi", "Api")])

@@ -28,14 +28,8 @@ REGISTRY: Registry[Any] = Registry().with_resource(
 )
 
 
-def is_valid(value: Any, pointer: str) -> bool:
-    """Whether the value is as the schema at the pointer says."""
-    validator = Draft202012Validator({"$ref": f"urn:openapi#{pointer}"}, registry=REGISTRY)
-    return bool(validator.is_valid(value))
-
-
 def parts(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
-    """All objects in the document, with their JSON pointers."""
+    """Yield all objects in the document with their JSON pointers."""
     if isinstance(value, list):
         value = dict(enumerate(value))
     elif isinstance(value, dict):
@@ -46,17 +40,12 @@ def parts(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
         yield from parts(inner, f"{pointer}/" + str(key).replace("~", "~0").replace("/", "~1"))
 
 
-def test_committed_document_is_up_to_date() -> None:
-    text = openapi.to_text(openapi.document())
+def test_committed_document_is_up_to_date_and_valid() -> None:
+    text = openapi.to_text(DOCUMENT)
 
     assert openapi.DOCUMENT.read_text() == text, "`make openapi` writes it"
-
-
-def test_document_is_valid_openapi_3_1() -> None:
+    assert "ValidationError" not in text, "Powertools' own errors are not sent"
     OpenAPIV31SpecValidator(DOCUMENT).validate()
-
-    assert DOCUMENT["openapi"].startswith("3.1")
-    assert "ValidationError" not in openapi.to_text(DOCUMENT), "Powertools' own errors are not sent"
 
 
 def test_routes_are_those_of_the_template() -> None:
@@ -116,7 +105,8 @@ def test_every_example_is_as_its_schema_says() -> None:
             examples += [part["example"]] if "example" in part else []
             schema = f"{pointer}/schema"
         for example in examples:
-            assert is_valid(example, schema), (pointer, example)
+            reference = {"$ref": f"urn:openapi#{schema}"}
+            Draft202012Validator(reference, registry=REGISTRY).validate(example)
             checked += 1
 
     assert checked > 30
@@ -132,17 +122,14 @@ def test_numbers_are_exact() -> None:
 
 
 def test_only_requests_are_closed_to_other_fields() -> None:
-    closed = {name for name, schema in SCHEMAS.items() if "additionalProperties" in schema}
-
-    assert {name for name in SCHEMAS if name.endswith("Request")} <= closed
-    assert not {name for name in closed if name.endswith("Response")}
+    for name, schema in SCHEMAS.items():
+        if name.endswith(("Request", "Response")):
+            assert ("additionalProperties" in schema) == name.endswith("Request"), name
 
 
 def test_created_resources_are_linked_with_their_operations() -> None:
-    links = {
-        path: set(OPERATIONS["post", path]["responses"]["200"]["links"])
-        for path in ("/customers", "/orders")
-    }
-
-    assert links["/customers"] >= {"getCustomer", "getOrderHistory"}
-    assert links["/orders"] >= {"getOrder", "cancelOrder", "getOrderTimeline"}
+    for path, expected in (
+        ("/customers", {"getCustomer", "getOrderHistory"}),
+        ("/orders", {"getOrder", "cancelOrder", "getOrderTimeline"}),
+    ):
+        assert expected <= OPERATIONS["post", path]["responses"]["200"]["links"].keys()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
+import socket
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -14,120 +13,103 @@ import pytest
 from infra.local.sam_local import (
     CONTAINER_HOST,
     ENVIRONMENT_FILE,
-    ContainerEnvironment,
+    container_environment,
     forward_port,
+    write_private,
 )
 from tests.template import DEVELOPMENT, ROOT, load_template
 
 ENDPOINT = "http://127.0.0.1:4566"
-OTHER_LOOPBACK = "127.0.0.2"
-COMMANDS = ["local_start_api", "local_start_lambda", "local_invoke"]
+IN_CONTAINER = f"http://{CONTAINER_HOST}:4566"
 
 
-def environment_of(endpoint: str = ENDPOINT, **variables: str) -> ContainerEnvironment:
-    return ContainerEnvironment.of({"Function": variables}, endpoint, mongodb_port=27018)
-
-
-def test_function_keeps_its_variables_and_reaches_the_emulator() -> None:
-    environment = environment_of(ORDERS_TABLE="stack-Orders", AWS_ENDPOINT_URL=ENDPOINT)
-
-    assert environment.functions == {
-        "Function": {
-            "ORDERS_TABLE": "stack-Orders",
-            "AWS_ENDPOINT_URL": f"http://{CONTAINER_HOST}:4566",
-        }
-    }
-    assert environment.ports == {4566}
-
-
-@pytest.mark.parametrize(
-    ("deployed", "in_container", "ports"),
-    [
-        ("mongodb://127.0.0.1:27117/view", f"mongodb://{CONTAINER_HOST}:27117/view", {27117}),
-        ("mongodb://localhost/view", f"mongodb://{CONTAINER_HOST}:27017/view", {27017}),
+def test_functions_keep_their_variables_and_reach_this_machine() -> None:
+    host = CONTAINER_HOST
+    for deployed, in_container, ports in (
+        ("mongodb://127.0.0.1:27117/view", f"mongodb://{host}:27117/view", {27117}),
+        ("mongodb://localhost/view", f"mongodb://{host}:27017/view", {27017}),
         # The compose file's server, at its published port.
-        ("mongodb://mongodb:27017/view", f"mongodb://{CONTAINER_HOST}:27018/view", {27018}),
+        ("mongodb://mongodb:27017/view", f"mongodb://{host}:27018/view", {27018}),
         (
             "mongodb://user:p%40ss@localhost:1,127.0.0.1:2/view?tls=false",
-            f"mongodb://user:p%40ss@{CONTAINER_HOST}:1,{CONTAINER_HOST}:2/view?tls=false",
+            f"mongodb://user:p%40ss@{host}:1,{host}:2/view?tls=false",
             {1, 2},
         ),
-        ("mongodb+srv://user:pass@db.example.net/", "mongodb+srv://user:pass@db.example.net/", ()),
-    ],
-)
-def test_mongodb_on_this_machine_is_reached_from_the_container(
-    deployed: str, in_container: str, ports: set[int]
-) -> None:
-    environment = environment_of(MONGODB_URI=deployed)
-
-    assert environment.functions["Function"]["MONGODB_URI"] == in_container
-    assert environment.ports == {4566, *ports}
+        ("mongodb://[::1]:1/mongodb", f"mongodb://{host}:1/mongodb", {1}),
+        ("mongodb+srv://u:pass@db.example.net/", "mongodb+srv://u:pass@db.example.net/", set()),
+        (
+            "mongodb://localhost:1@mongodb.example.net/",
+            "mongodb://localhost:1@mongodb.example.net/",
+            set(),
+        ),
+    ):
+        variables = {"ORDERS_TABLE": "stack-Orders", "MONGODB_URI": deployed}
+        functions, forwarded = container_environment({"Function": variables}, ENDPOINT, 27018)
+        assert functions["Function"] == {
+            "ORDERS_TABLE": "stack-Orders",
+            "MONGODB_URI": in_container,
+            "AWS_ENDPOINT_URL": IN_CONTAINER,
+        }
+        assert forwarded == {4566, *ports}
 
 
 def test_emulator_on_another_machine_is_not_forwarded() -> None:
-    environment = environment_of("http://localstack.example.net:4566")
+    endpoint = "http://localstack.example.net:4566"
 
-    assert environment.functions["Function"] == {
-        "AWS_ENDPOINT_URL": "http://localstack.example.net:4566"
-    }
-    assert environment.ports == set()
+    assert container_environment({"Function": {}}, endpoint, 27017) == (
+        {"Function": {"AWS_ENDPOINT_URL": endpoint}},
+        set(),
+    )
 
 
 def test_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     file = tmp_path / "new" / "environment.json"
 
-    environment_of(ORDERS_TABLE="stack-Orders").write(file)
+    write_private(file, "{}")
 
     assert file.stat().st_mode & 0o777 == 0o600
-    assert json.loads(file.read_text())["Function"]["ORDERS_TABLE"] == "stack-Orders"
+    assert file.read_text() == "{}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_samconfig_names_the_file_and_the_host(command: str) -> None:
-    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"][command][
-        "parameters"
-    ]
-
-    assert ROOT / settings["env_vars"] == ENVIRONMENT_FILE
-    assert settings["add_host"] == [f"{CONTAINER_HOST}:host-gateway"]
+def test_samconfig_names_the_file_and_the_host() -> None:
+    commands = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
+    for command in ("local_start_api", "local_start_lambda", "local_invoke"):
+        settings = commands[command]["parameters"]
+        assert ROOT / settings["env_vars"] == ENVIRONMENT_FILE, command
+        assert settings["add_host"] == [f"{CONTAINER_HOST}:host-gateway"], command
 
 
 def test_template_declares_each_variable_of_the_file() -> None:
     """SAM CLI ignores variables that the template does not declare."""
     for_all = load_template()["Globals"]["Function"]["Environment"]["Variables"]
-    deployed = {
-        name: {**for_all, **function["Environment"]["Variables"]}
+    declared = {
+        name: for_all.keys() | function["Environment"]["Variables"].keys()
         for name, function in DEVELOPMENT.functions.items()
     }
-    names = {f: dict.fromkeys(variables, "value") for f, variables in deployed.items()}
+    deployed = {name: dict.fromkeys(names, "value") for name, names in declared.items()}
 
-    written = ContainerEnvironment.of(names, ENDPOINT, mongodb_port=27017).functions
+    written, _ = container_environment(deployed, ENDPOINT, 27017)
 
     for function, variables in written.items():
-        assert variables.keys() <= deployed[function].keys(), function
+        assert variables.keys() <= declared[function], function
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address on Linux only")
 def test_connections_to_the_gateway_reach_loopback() -> None:
-    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            writer.write((await reader.readline()).upper())
-        writer.close()
+    with socket.create_server(("127.0.0.1", 0)) as emulator:
+        port = emulator.getsockname()[1]
 
-    async def answer() -> bytes:
-        emulator = await asyncio.start_server(shout, "127.0.0.1")
-        port = emulator.sockets[0].getsockname()[1]
-        await forward_port(OTHER_LOOPBACK, port)
-        # The port is taken now, so nothing happens.
-        await forward_port(OTHER_LOOPBACK, port)
-        reader, writer = await asyncio.open_connection(OTHER_LOOPBACK, port)
-        writer.write(b"hello\n")
-        received = await reader.read()
-        writer.close()
-        return received
+        def shout() -> None:
+            connection, _ = emulator.accept()
+            with connection:
+                connection.sendall(connection.recv(100).upper())
 
-    assert asyncio.run(answer()) == b"HELLO\n"
-
-
-def test_address_of_another_machine_is_not_forwarded() -> None:
-    asyncio.run(forward_port("192.0.2.1", 4566))
+        threading.Thread(target=shout, daemon=True).start()
+        forward_port("127.0.0.2", port)
+        # The port is taken now, and the second address is another machine's. Nothing happens.
+        forward_port("127.0.0.2", port)
+        forward_port("192.0.2.1", port)
+        with socket.create_connection(("127.0.0.2", port), timeout=10) as client:
+            client.sendall(b"hello\n")
+            assert client.recv(100) == b"HELLO\n"
+            assert client.recv(100) == b"", "the emulator's end closes the client's"
