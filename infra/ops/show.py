@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from infra.ops.domain import SERVICES
-from infra.ops.edit import edits
 from infra.ops.events import Outboxes
 from infra.ops.letter import Letter
 from infra.ops.stuck import StuckOrders
@@ -26,22 +25,22 @@ def groups(queue: str, letters: Iterable[Letter]) -> list[Row]:
     for letter in letters:
         found[letter.reason, letter.event_type].append(letter)
     rows: list[Row] = []
-    for (reason, event_type), same in sorted(found.items(), key=lambda group: -len(group[1])):
+    for group, same in sorted(found.items(), key=lambda item: -len(item[1])):
         oldest = min(same, key=lambda letter: letter.sent_at)
-        rows.append((queue, len(same), reason, event_type, age(oldest.sent_at), oldest.id))
+        rows.append((queue, len(same), *group, age(oldest.sent_at), oldest.id))
     return rows
 
 
 def row(letter: Letter) -> Row:
     """Return the letter's row in the list of one queue."""
-    times = f"{letter.receives} times"
-    facts = (letter.event_type, letter.event_id, age(letter.sent_at), times, letter.reason)
-    return (letter.id, *facts)
+    received = f"{letter.receives} times"
+    event = letter.event_type, letter.event_id
+    return (letter.id, *event, age(letter.sent_at), received, letter.reason)
 
 
 def describe(queue: str, letter: Letter) -> Iterator[str]:
     """Yield the lines that show the letter whole."""
-    facts = {
+    keys = {
         "message": letter.id,
         "queue": queue,
         "reason": letter.reason,
@@ -49,7 +48,7 @@ def describe(queue: str, letter: Letter) -> Iterator[str]:
         "correlation": text_at(letter.metadata, "correlationId"),
         "sent": f"{letter.sent_at.isoformat(timespec='seconds')}, received {letter.receives} times",
     }
-    for name, value in (facts | edits(letter)).items():
+    for name, value in (keys | letter.edits).items():
         yield f"{name:<18}{value or '-'}"
     try:
         body = json.dumps(json.loads(letter.text), indent=2, ensure_ascii=False)
@@ -62,10 +61,10 @@ def saga(target: Target, letter: Letter) -> Iterator[str]:
     """Yield lines on the letter's event and on the saga of its order, as the tables have them now."""
     outboxes, body = Outboxes(target), letter.body
     source = text_at(body, "source") or text_at(body, "dynamodb", "NewImage", "source", "S")
-    if source in SERVICES:
-        key = text_at(letter.metadata, "aggregateId"), letter.event_id
-        has = "has" if outboxes.get(source, *key) else "does not have"
-        yield f"{SERVICES[source]}Outbox {has} this event."
+    if service := SERVICES.get(source):
+        key = text_at(letter.metadata, "aggregateId")
+        has = "has" if outboxes.get(service, key, letter.event_id) else "does not have"
+        yield f"{service}Outbox {has} this event."
     if letter.order_id is None:
         return
     order = StuckOrders(target).order(letter.order_id)
