@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -120,15 +119,8 @@ def redrive(
     if edit and not message:
         raise click.UsageError("EDIT needs MESSAGE=<message id>.")
     queues = DeadLetterQueues(target)
-    name = queues.find(queue)
-    sent, stayed, left = queues.redrive(
-        name,
-        limit,
-        lambda letter, result: say(f"{letter}: {result}"),
-        message_id=message,
-        edit=Edit.of(edit, target) if edit else None,
-        dry_run=dry_run,
-    )
+    name, new = queues.find(queue), Edit.of(edit, target) if edit else None
+    sent, stayed, left = queues.redrive(name, limit, message, edit=new, dry_run=dry_run)
     verb = "would be sent" if dry_run else "sent"
     say(f"{name}: {sent} {verb} back, {stayed} stayed, {left} left.")
     if left:
@@ -147,7 +139,8 @@ def discard(*, target: Target, queue: str, message: str, yes: bool) -> None:
     with queues.receive(name) as letters:
         letter = pick(letters, message)
         _show_letter(target, name, letter)
-        _ = yes or click.confirm("Delete this letter?", abort=True)
+        if not yes:
+            click.confirm("Delete this letter?", abort=True)
         queues.delete(name, letter)
     say(f"{letter}: deleted")
 
@@ -254,9 +247,10 @@ def _diagnose(orders: StuckOrders, older_than: float, limit: int) -> tuple[list[
 def rebuild_history(*, target: Target, drop: bool, yes: bool, restart: bool, segments: int) -> None:
     """Rebuild the order history view while the system runs. An interrupted rebuild continues with the next call."""
     rebuild = HistoryRebuild(target, parallel=2 * segments)
-    if drop:
+    if drop and not yes:
         place = f"{target.stack_name} {target.place}"
-        _ = yes or click.confirm(f"Delete the view of {place} first?", abort=True)
+        click.confirm(f"Delete the view of {place} first?", abort=True)
+    if drop:
         rebuild.invoke("drop")
     parts = [] if restart else rebuild.invoke("progress")
     if parts:
@@ -281,9 +275,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         complain("Interrupted.")
         sys.exit(130)
-    except BrokenPipeError:  # `make dlq | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except (*FAILURES, OSError) as error:
         complain(explain(error))
         sys.exit(1)

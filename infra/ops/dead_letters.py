@@ -16,6 +16,7 @@ from infra.ops.events import Outboxes, StoredEvent, publish
 from infra.ops.letter import Edit, Letter, message
 from infra.ops.target import OperateError, Target, explain, queue_depth
 from infra.ops.untrusted import EPOCH, instant, text_at, value_at
+from infra.terminal import say
 
 T = TypeVar("T")
 
@@ -120,17 +121,16 @@ class DeadLetterQueues:
         self,
         name: str,
         limit: int,
-        report: Callable[[Letter, str], None],
-        *,
         message_id: str = "",
+        *,
         edit: Edit | None = None,
         dry_run: bool = False,
     ) -> tuple[int, int, int]:
         """Send up to `limit` letters back, or the one with the id, and delete each as soon as it is sent.
 
         A letter may be sent twice if this process is killed between the two steps: handlers are idempotent.
-        Return how many were sent, how many could not be sent, and about how many were not tried. `report` is
-        called with each letter and its result. Raises: OperateError if there is no letter with the id.
+        Print each letter's result. Return how many were sent, how many could not be sent, and about how many
+        were not tried. Raises: OperateError if there is no letter with the id.
         """
         queue = f"{self._ids[name]}Queue"
         is_relay = queue not in self._target.resources
@@ -163,7 +163,7 @@ class DeadLetterQueues:
                         sent += 1
                     except Exception as error:
                         result = f"stays: {explain(error)}"
-                report(letter, result)
+                say(f"{letter}: {result}")
         left = 0 if message_id else max(len(found), before) - len(chosen)
         return sent, len(chosen) - sent, left
 

@@ -48,9 +48,10 @@ class LogLine:
 
     @property
     def reason(self) -> str:
-        """Why it failed: the last line of the exception, or the key `reason`; may be empty."""
-        lines = text_at(self.entry, "exception").strip().splitlines()
-        return lines[-1] if lines else text_at(self.entry, "reason")
+        """Why it failed: the last line of the exception, or the key `reason` or `codes`; may be empty."""
+        if lines := text_at(self.entry, "exception").strip().splitlines():
+            return lines[-1]
+        return text_at(self.entry, "reason") or str(self.entry.get("codes") or "")
 
     def events(self) -> list[Json]:
         """Return the keys of each event that the line names: its own, or those in its lists."""

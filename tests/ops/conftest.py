@@ -24,7 +24,6 @@ from infra.ops.target import Target
 from order_history.view import RECENT_ORDERS
 
 SETTLE_SECONDS = 90
-DELIVERY_MARKS = ("deliveries", "rebuiltAt")
 TABLES = ("Customers", "Orders", "CustomersOutbox", "OrdersOutbox")
 Documents = dict[str, dict[int, Any]]
 
@@ -123,10 +122,7 @@ class Operated:
         """Return the view's documents by id, without the marks of deliveries and rebuilds."""
         with self.mongodb() as database:
             return {
-                name: {
-                    document["_id"]: with_recent_orders(without_delivery_marks(document))
-                    for document in database[name].find()
-                }
+                name: {document["_id"]: comparable(document) for document in database[name].find()}
                 for name in ("customers", "orders")
             }
 
@@ -137,20 +133,15 @@ class Operated:
             yield client.get_default_database()
 
 
-def with_recent_orders(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a customer's document with the latest orders only: how many more it holds is not specified."""
-    orders = document.get("orders")
-    if orders is None:
-        return document
-    latest = sorted(orders, key=int)[-RECENT_ORDERS:]
-    return {**document, "orders": {key: orders[key] for key in latest}}
-
-
-def without_delivery_marks(value: Any) -> Any:
-    """Return the document without the times at which its events were projected."""
+def comparable(value: Any) -> Any:
+    """Return the document with the latest orders only, and without the times at which events were projected."""
     if not isinstance(value, dict):
         return value
-    return {k: without_delivery_marks(v) for k, v in value.items() if k not in DELIVERY_MARKS}
+    found = {k: comparable(v) for k, v in value.items() if k not in ("deliveries", "rebuiltAt")}
+    orders = found.get("orders")
+    if orders is not None:  # a customer's document may hold more than the latest
+        found["orders"] = {key: orders[key] for key in sorted(orders, key=int)[-RECENT_ORDERS:]}
+    return found
 
 
 @pytest.fixture(scope="session")
