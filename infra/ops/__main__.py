@@ -16,10 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.local.deployed_stack import STACK_NAME
 from infra.local.processes import handle_interrupts
 from infra.ops.dead_letters import DeadLetterQueues, pick
-from infra.ops.letter import Edit, Letter
+from infra.ops.letter import GROUP_COLUMNS, LETTER_COLUMNS, Edit, Letter, age, describe, groups, row
 from infra.ops.rebuild import HistoryRebuild
-from infra.ops.show import GROUP_COLUMNS, LETTER_COLUMNS, age, describe, groups, row, saga
-from infra.ops.stuck import PENDING, Diagnosis, StuckOrders
+from infra.ops.stuck import PENDING, Diagnosis, StuckOrders, saga_of_letter
 from infra.ops.target import OperateError, Target, explain
 from infra.ops.timeline import trace_correlation, trace_order
 from infra.terminal import complain, say, say_table, status
@@ -149,7 +148,7 @@ def _show_letter(target: Target, queue: str, letter: Letter) -> None:
     for line in describe(queue, letter):
         say(line)
     try:
-        for line in saga(target, letter):
+        for line in saga_of_letter(target, letter):
             say(line)
     except FAILURES as error:  # the letter itself is shown
         complain(f"Its saga cannot be read: {explain(error)}")
@@ -168,17 +167,12 @@ def trace(*, target: Target, order: int | None, correlation: str) -> None:
     with status("Reading the outboxes and the logs"):
         found = trace_order(target, order) if order else trace_correlation(target, correlation)
     for timeline in found:
-        hops = timeline.hops
-        day = f", {timeline.moments[0].at:%Y-%m-%d}" if hops else ""
+        moments, hops = timeline.moments, timeline.hops
+        day = f", {moments[0].at:%Y-%m-%d}" if moments else ""
         say(f"Correlation {timeline.correlation_id}{day}")
         rows = [
-            (
-                f"{moment.at:%H:%M:%S.%f}"[:-3],
-                f"+{hop / MILLISECOND:.0f}",
-                moment.where,
-                moment.what,
-            )
-            for moment, hop in zip(timeline.moments, hops, strict=True)
+            (f"{step.at:%H:%M:%S.%f}"[:-3], f"+{hop / MILLISECOND:.0f}", step.where, step.what)
+            for step, hop in zip(moments, hops, strict=True)
         ]
         say_table(("at (UTC)", "hop ms", "where", "what"), rows)
         end = "the last event is in the view" if timeline.is_complete else "not in the view yet"

@@ -1,4 +1,4 @@
-"""One dead letter, and the edit of its body. The original body stays with the message that is sent instead."""
+"""One dead letter: read it, show it, edit its body. The original body stays with the message that is sent instead."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import getpass
 import json
 import os
 import socket
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,11 @@ ORIGINAL, EDITED_BY, EDITED_AT = EDITS = ("originalBody", "editedBy", "editedAt"
 MAX_BYTES = 256 * 1024 - 2048
 """Of both bodies together. All queues take 256 KiB, of which the rest is for the small attributes.
 Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+
+
+GROUP_COLUMNS = ("queue", "letters", "reason", "event", "oldest", "message id of the oldest")
+LETTER_COLUMNS = ("message id", "event", "event id", "age", "received", "reason")
+Row = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,53 @@ class Letter:
     def __str__(self) -> str:
         event = f"{self.event_type[:80]} {self.event_id[:80]}".strip()
         return f"{self.id} ({event or 'no event'})"
+
+
+def groups(queue: str, letters: Iterable[Letter]) -> list[Row]:
+    """Return a row for each reason and type of event in the queue, the largest group first."""
+    found: dict[tuple[str, str], list[Letter]] = defaultdict(list)
+    for letter in letters:
+        found[letter.reason, letter.event_type].append(letter)
+    rows: list[Row] = []
+    for group, same in sorted(found.items(), key=lambda item: -len(item[1])):
+        oldest = min(same, key=lambda letter: letter.sent_at)
+        rows.append((queue, len(same), *group, age(oldest.sent_at), oldest.id))
+    return rows
+
+
+def row(letter: Letter) -> Row:
+    """Return the letter's row in the list of one queue."""
+    received = f"{letter.receives} times"
+    event = letter.event_type, letter.event_id
+    return (letter.id, *event, age(letter.sent_at), received, letter.reason)
+
+
+def describe(queue: str, letter: Letter) -> Iterator[str]:
+    """Yield the lines that show the letter whole."""
+    keys = {
+        "message": letter.id,
+        "queue": queue,
+        "reason": letter.reason,
+        "event": f"{letter.event_type} {letter.event_id}".strip(),
+        "correlation": text_at(letter.metadata, "correlationId"),
+        "sent": f"{letter.sent_at.isoformat(timespec='seconds')}, received {letter.receives} times",
+    }
+    for name, value in (keys | letter.edits).items():
+        yield f"{name:<18}{value or '-'}"
+    try:
+        body = json.dumps(json.loads(letter.text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        body = letter.text
+    yield from ("body:", *body.split("\n"))
+
+
+def age(since: datetime) -> str:
+    """Return `45 s`, `12 min`, `3 h` or `2 days`: in the largest unit of which there is at least one."""
+    seconds = int((datetime.now(UTC) - since).total_seconds())
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 
 from infra.ops.dead_letters import DeadLetterQueues
-from infra.ops.domain import CUSTOMERS, OrderState
+from infra.ops.domain import CUSTOMERS, SERVICES, OrderState
 from infra.ops.events import Outboxes, StoredEvent, publish
+from infra.ops.letter import Letter
 from infra.ops.logs import FunctionLogs
 from infra.ops.target import Target, queue_depth
 from infra.ops.untrusted import Json, instant, text_at
@@ -86,7 +87,7 @@ class StuckOrders:
             why = "OrdersOutbox has no OrderCreated of it"
             return Diagnosis(order, why, blocked=f"{why}: nothing to publish")
         answer = self._outboxes.answer_to(created, CUSTOMERS)
-        why, blocked = self._reason(answer or created)
+        why, blocked = self._reason(answer or created, "Customers" if answer else "Orders")
         answered = f"Customers answered with {answer.type}; " if answer else ""
         return Diagnosis(order, answered + why, answer or created, blocked)
 
@@ -104,12 +105,12 @@ class StuckOrders:
         publish(self._target, event.service, [event])
         return True, f"published {event.type} {event.id} again"
 
-    def _reason(self, event: StoredEvent) -> tuple[str, str]:
+    def _reason(self, event: StoredEvent, publisher: str) -> tuple[str, str]:
         """Return why nothing follows the event, and the obstacle to publishing it again, which may be empty."""
         if letter := self._letters.get(event.id):
             return f"{event.type} is a dead letter in {letter}", ""
-        service, obstacle = ("Orders" if event.source == CUSTOMERS else "Customers"), ""
-        relay, subscriber = f"{event.service.lower()}-outbox-relay", f"{service.lower()}-subscriber"
+        service, obstacle = ("Orders" if publisher == "Customers" else "Customers"), ""
+        relay, subscriber = f"{publisher.lower()}-outbox-relay", f"{service.lower()}-subscriber"
         since = event.occurred_at - CLOCK_TOLERANCE
         lines = [
             line
@@ -120,7 +121,7 @@ class StuckOrders:
         if not handled and all(line.failed for line in lines):
             # Failures of a relay are about its whole batch, and name no event.
             failures = [i for i in self._logs.lines("WARNING", since, (relay,)) if i.failed]
-            if stopped := self._why_stopped(f"{event.service}OutboxRelayFunction"):
+            if stopped := self._why_stopped(f"{publisher}OutboxRelayFunction"):
                 obstacle = why = f"{relay} is stopped: {stopped}"
             elif failures:
                 why = f"{relay} fails: {failures[-1].reason or failures[-1].message}"
@@ -176,3 +177,21 @@ class StuckOrders:
         )
         for page in pages:
             yield from map(StoredOrder.of, page["Items"])
+
+
+def saga_of_letter(target: Target, letter: Letter) -> Iterator[str]:
+    """Yield lines on the letter's event and on the saga of its order, as the tables have them now."""
+    outboxes, body = Outboxes(target), letter.body
+    source = text_at(body, "source") or text_at(body, "dynamodb", "NewImage", "source", "S")
+    if service := SERVICES.get(source):
+        key = text_at(letter.metadata, "aggregateId")
+        has = "has" if outboxes.get(service, key, letter.event_id) else "does not have"
+        yield f"{service}Outbox {has} this event."
+    if letter.order_id is None:
+        return
+    order = StuckOrders(target).order(letter.order_id)
+    yield f"Order {letter.order_id} {f'is {order.state}' if order else 'does not exist'}."
+    for event in outboxes.saga_of_order(letter.order_id):
+        at = event.occurred_at.isoformat(timespec="milliseconds")
+        mark = "  <- this letter" if event.id == letter.event_id else ""
+        yield f"  {at}  {event.type}, version {event.version}{mark}"

@@ -67,8 +67,8 @@ def check(api: FakeApi) -> list[str]:
     return audit(cast("ApiClient", api)).findings
 
 
-def change_order(number: int, **facts: object) -> Callable[[FakeApi], None]:
-    return lambda api: api.placed[number].update(facts)
+def change_order(number: int, **changes: object) -> Callable[[FakeApi], None]:
+    return lambda api: api.placed[number].update(changes)
 
 
 FAULTS: dict[str, Callable[[FakeApi], object]] = {

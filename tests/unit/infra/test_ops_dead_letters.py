@@ -161,7 +161,7 @@ def test_a_message_id_chooses_one_letter(stack: OpsStack, monkeypatch: pytest.Mo
     assert {str(number) for number in range(25)} - set(stack.bodies(DEAD)) == {"20", "4"}
 
 
-def test_an_edit_keeps_the_first_original_and_says_who_and_when(
+def test_an_edit_keeps_the_first_original_its_author_and_its_time(
     stack: OpsStack, tmp_path: Path
 ) -> None:
     file = tmp_path / "edited.json"

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from infra.local import logs
 from infra.ops.events import StoredEvent
-from infra.ops.letter import Letter
-from infra.ops.show import describe, groups
+from infra.ops.letter import Letter, describe, groups
 from infra.ops.stuck import StuckOrders
 from infra.terminal import clean
 from tests.unit.infra.conftest import OpsStack
@@ -55,7 +54,7 @@ ITEMS: list[dict[str, Any]] = [
         "eventId": "e1",
         "eventType": "OrderCreated",
         "correlationId": HOSTILE,
-        "source": EVENT["source"],
+        "source": HOSTILE,
         "occurredAt": "2026-01-01T00:00:00.000Z",
         "detail": json.dumps({"data": {"orderId": "7", "customerId": 1}}),
     },
@@ -76,7 +75,8 @@ def test_hostile_content_harms_no_command(stack: OpsStack, monkeypatch: pytest.M
         stack.put_item("OrdersOutbox", aggregateId="7", **item)
     for line in LINES:
         stack.log("CustomersSubscriberLogGroup", {**line, "correlation_id": HOSTILE})
-    monkeypatch.setattr(StuckOrders, "_why_stopped", lambda *_: HOSTILE)
+    why_stopped = {"OrdersOutboxRelayFunction": HOSTILE, "CustomersSubscriberFunction": HOSTILE}
+    monkeypatch.setattr(StuckOrders, "_why_stopped", lambda _, name: why_stopped[name])
     queue = ("--queue", "orders-subscriber")
     for arguments, code, text in (
         (("dlq",), 0, "x[/b]"),
@@ -87,6 +87,7 @@ def test_hostile_content_harms_no_command(stack: OpsStack, monkeypatch: pytest.M
         (("redrive", *queue, "--dry-run"), 0, f"{len(ids)} would be sent back"),
         *((("dlq", "--show", message_id), 0, message_id) for message_id in ids),
         (("redrive", *queue), 0, f"{len(ids)} sent back, 0 stayed, 0 left"),
+        (("stuck", "--older-than", "0"), 1, "orders-outbox-relay is stopped: \\x1b"),
     ):
         found, output = stack.run(*arguments)
         assert (found, text in output) == (code, True), (arguments, output[:2000])

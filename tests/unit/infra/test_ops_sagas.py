@@ -1,4 +1,4 @@
-"""Why an order is stuck, from tables, logs, queues and functions; what trace and resume refuse."""
+"""The causes of stuck orders, and the sagas that trace and resume refuse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.infra.conftest import OpsStack
 
 RELAY, CONSUMER = "OrdersOutboxRelayFunction", "CustomersSubscriberFunction"
 OBSTACLE = "customers-subscriber is stopped: off"
-FACTS: list[tuple[dict[str, Any], str, str]] = [
+CAUSES: list[tuple[dict[str, Any], str, str]] = [
     (
         {"letters": {"e": "orders-subscriber: broken"}, "waiting": 3},
         "is a dead letter in orders-subscriber: broken",
@@ -66,7 +66,7 @@ def put_order(stack: OpsStack, order_id: int) -> None:
     stack.put_item("Orders", orderId=order_id, customerId=1, state="PENDING", createdAt="2025")
 
 
-def test_the_first_fact_that_explains_it_is_the_reason(
+def test_the_first_cause_that_applies_is_the_reason(
     orders: StuckOrders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = {"event_id": "e", "correlation_id": "c"}
@@ -77,23 +77,23 @@ def test_the_first_fact_that_explains_it_is_the_reason(
         "handled": ("customers-subscriber", {"events": [event]}),
     }
     (order,) = orders.older_than(timedelta())
-    for facts, expected, obstacle in FACTS:
-        lines = [LogLine(line[0], EPOCH, line[1]) for name, line in logged.items() if name in facts]
-        stopped: dict[str, str] = facts.get("stopped", {})
+    for case, expected, obstacle in CAUSES:
+        lines = [LogLine(line[0], EPOCH, line[1]) for name, line in logged.items() if name in case]
+        stopped: dict[str, str] = case.get("stopped", {})
 
         def read(_: object, text: str, *rest: Any, found: Any = lines) -> list[LogLine]:
             return [i for i in found if i.function in rest[1] and text in str(i.entry)]
 
         monkeypatch.setattr(FunctionLogs, "lines", read)
         monkeypatch.setattr(StuckOrders, "_why_stopped", lambda *_, why=stopped: why.get(_[1], ""))
-        monkeypatch.setattr(StuckOrders, "_depth", MagicMock(return_value=facts.get("waiting", 0)))
-        monkeypatch.setattr(StuckOrders, "_letters", facts.get("letters", {}))
+        monkeypatch.setattr(StuckOrders, "_depth", MagicMock(return_value=case.get("waiting", 0)))
+        monkeypatch.setattr(StuckOrders, "_letters", case.get("letters", {}))
 
         diagnosis = orders.diagnose(order)
 
-        assert expected in diagnosis.reason, facts
+        assert expected in diagnosis.reason, case
         assert "OrderCreated" in diagnosis.reason
-        assert diagnosis.blocked == obstacle, facts
+        assert diagnosis.blocked == obstacle, case
 
 
 def test_orders_over_the_limit_are_counted_and_not_resumed_silently(
