@@ -173,6 +173,7 @@ class Deployment:
             "AwsEndpointUrl": "" if self.is_localstack else self.endpoint_url,
             "LogLevel": self.log_level,
             "AllowPublicApi": "yes",  # public on this machine only
+            "ApiRequestsPerSecond": "10000",  # the default protects an account's bill
             **self.parameters,
         }
         cloudformation = self.stack.cloudformation

@@ -7,15 +7,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
 
 from infra.local.processes import uninterrupted
-from infra.ops.edit import Edit, edits, message
-from infra.ops.letter import Letter
-from infra.ops.relay import Relay
+from infra.ops.events import Outboxes, StoredEvent, publish
+from infra.ops.letter import Edit, Letter, message
 from infra.ops.target import OperateError, Target, explain, queue_depth
+from infra.ops.untrusted import EPOCH, instant, text_at, value_at
+from infra.terminal import say
 
 T = TypeVar("T")
 
@@ -30,23 +31,8 @@ LONG_POLL_SECONDS = 1
 """With a wait, SQS asks all its servers for messages; without, it may find none although there are some."""
 BATCH = 10
 """Messages of one request. SQS allows 10."""
-
-
-Report = Callable[[Letter, str], None]
-"""Is given each letter, and whether it was sent."""
-Send = Callable[[Letter], str]
-"""Sends a letter and returns a note for the operator."""
-
-
-@dataclass(frozen=True)
-class Redriven:
-    """Result of a redrive, in numbers of letters."""
-
-    chosen: int
-    stayed: int
-    """Those of the chosen letters that could not be sent."""
-    left: int
-    """Letters that were not tried, about: over the limit, or in flight."""
+TOLERANCE = timedelta(seconds=60)
+"""Between the time in an event and the arrival of its record in the stream."""
 
 
 class DeadLetterQueues:
@@ -60,7 +46,6 @@ class DeadLetterQueues:
             for logical_id in sorted(target.resources)
             if logical_id.endswith(DEAD_LETTERS)
         }
-        self._urls: dict[str, str] = {}
         self._stop = threading.Event()
 
     def names(self) -> list[str]:
@@ -75,12 +60,12 @@ class DeadLetterQueues:
         return name
 
     def depth(self, name: str) -> int:
-        """Return the approximate number of letters, those in flight included."""
+        """Return the approximate number of letters, including letters in flight."""
         return queue_depth(self._sqs, self._url(name))
 
     @contextmanager
     def receive(self, name: str) -> Iterator[Iterator[Letter]]:
-        """Give the block the letters of the queue. Those that it does not delete are visible again after it."""
+        """Give the block the letters of the queue. The letters that it does not delete are visible again after it."""
         receipts: dict[str, str] = {}
 
         def letters() -> Iterator[Letter]:
@@ -103,8 +88,17 @@ class DeadLetterQueues:
         try:
             yield letters()
         finally:
+            unreleased = iter(receipts.values())
             with uninterrupted():
-                self._release(name, receipts.values())
+                while batch := list(islice(unreleased, BATCH)):
+                    entries = [
+                        {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                        for number, receipt in enumerate(batch)
+                    ]
+                    # SQS answers for a deleted letter with a failure, which changes nothing.
+                    self._sqs.change_message_visibility_batch(
+                        QueueUrl=self._url(name), Entries=entries
+                    )
 
     def read(self, names: Sequence[str], use: Callable[[Iterator[Letter]], T]) -> dict[str, T]:
         """Return the result of `use` for the letters of each queue. The queues are read in parallel."""
@@ -121,91 +115,60 @@ class DeadLetterQueues:
                 raise
 
     def delete(self, name: str, letter: Letter) -> None:
-        """Delete the letter."""
         self._sqs.delete_message(QueueUrl=self._url(name), ReceiptHandle=letter.receipt_handle)
 
     def redrive(
         self,
         name: str,
         limit: int,
-        report: Report,
-        *,
         message_id: str = "",
+        *,
         edit: Edit | None = None,
         dry_run: bool = False,
-    ) -> Redriven:
+    ) -> tuple[int, int, int]:
         """Send up to `limit` letters back, or the one with the id, and delete each as soon as it is sent.
 
         A letter may be sent twice if this process is killed between the two steps: handlers are idempotent.
-        Raises: OperateError if there is no letter with the id.
+        Print each letter's result. Return how many were sent, how many could not be sent, and about how many
+        were not tried. Raises: OperateError if there is no letter with the id.
         """
-        send = self._sender(name, edit)
+        queue = f"{self._ids[name]}Queue"
+        is_relay = queue not in self._target.resources
+        if edit and is_relay:
+            raise OperateError(
+                f"EDIT does not work for {name}: a relay publishes the event in its outbox table."
+            )
+
+        def send(letter: Letter) -> None:
+            # SQS's StartMessageMoveTask moves only letters that SQS put there, and not every emulator has it.
+            if is_relay:
+                service = self._ids[name].removesuffix("OutboxRelay")
+                publish(self._target, service, _events_of(letter, self._target, service))
+            else:
+                url = self._target.queue_url(queue)
+                self._sqs.send_message(QueueUrl=url, **message(letter, edit))
+
         before = self.depth(name)
         with self.receive(name) as letters:
             # All are received before the first is sent, so that a letter which fails again is sent once.
-            if message_id:
-                chosen, over_limit = [pick(letters, message_id)], 0
-            else:
-                chosen = list(islice(letters, limit + 1))
-                over_limit = len(chosen[limit:])
-                del chosen[limit:]
-            stayed = 0
+            found = [pick(letters, message_id)] if message_id else list(islice(letters, limit + 1))
+            chosen, sent = found[:limit], 0
             for letter in chosen:
-                if dry_run:
-                    report(letter, "would be sent back")
-                elif not self._move(name, letter, send, report):
-                    stayed += 1
-        left = 0 if message_id else max(over_limit, before - len(chosen))
-        return Redriven(len(chosen), stayed, left)
-
-    def _move(self, name: str, letter: Letter, send: Send, report: Report) -> bool:
-        with uninterrupted():
-            try:
-                note = send(letter)
-                self.delete(name, letter)
-            except Exception as error:
-                report(letter, f"stays: {explain(error)}")
-                return False
-        report(letter, f"sent back{note}")
-        return True
-
-    def _sender(self, name: str, edit: Edit | None) -> Send:
-        """Return a function that sends a letter of the queue to where it came from.
-
-        SQS's StartMessageMoveTask moves only letters that SQS put there, and not every emulator has it.
-        """
-        logical_id = self._ids[name]
-        if f"{logical_id}Queue" not in self._target.resources:
-            if edit:
-                raise OperateError(
-                    f"EDIT does not work for {name}: a relay publishes the event in its outbox table."
-                )
-            return Relay(self._target, logical_id.removesuffix("OutboxRelay")).redrive
-        url = self._target.queue_url(f"{logical_id}Queue")
-
-        def send(letter: Letter) -> str:
-            sent, note = edit.message(letter) if edit else (message(letter.text, edits(letter)), "")
-            self._sqs.send_message(QueueUrl=url, **sent)
-            return note
-
-        return send
-
-    def _release(self, name: str, receipts: Iterable[str]) -> None:
-        """Make letters visible. SQS answers for a deleted one with a failure, which changes nothing."""
-        unreleased = iter(receipts)
-        while batch := list(islice(unreleased, BATCH)):
-            self._sqs.change_message_visibility_batch(
-                QueueUrl=self._url(name),
-                Entries=[
-                    {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
-                    for number, receipt in enumerate(batch)
-                ],
-            )
+                result = "would be sent back" if dry_run else "sent back"
+                with uninterrupted():
+                    try:
+                        if not dry_run:
+                            send(letter)
+                            self.delete(name, letter)
+                        sent += 1
+                    except Exception as error:
+                        result = f"stays: {explain(error)}"
+                say(f"{letter}: {result}")
+        left = 0 if message_id else max(len(found), before) - len(chosen)
+        return sent, len(chosen) - sent, left
 
     def _url(self, name: str) -> str:
-        if name not in self._urls:
-            self._urls[name] = self._target.queue_url(f"{self._ids[name]}{DEAD_LETTERS}")
-        return self._urls[name]
+        return self._target.queue_url(f"{self._ids[name]}{DEAD_LETTERS}")
 
 
 def pick(letters: Iterable[Letter], message_id: str) -> Letter:
@@ -217,6 +180,33 @@ def pick(letters: Iterable[Letter], message_id: str) -> Letter:
             f"a letter that another reader holds is hidden for up to {HIDDEN_SECONDS} s."
         )
     return found
+
+
+def _events_of(letter: Letter, target: Target, service: str) -> Iterable[StoredEvent]:
+    """Return the events that a relay's letter names, as the outbox table has them now.
+
+    Raises: OperateError if the letter names no events.
+    """
+    body, outboxes = letter.body, Outboxes(target)
+    if "DDBStreamBatchInfo" in body:
+        # Lambda names a part of the stream, which may be deleted by now: read the events of that time.
+        first, last = (
+            instant(text_at(body, "DDBStreamBatchInfo", f"approximateArrivalOf{end}Record"))
+            for end in ("First", "Last")
+        )
+        if EPOCH in (first, last):
+            raise OperateError("DDBStreamBatchInfo has no valid times of arrival.")
+        return outboxes.between(service, first - TOLERANCE, last + TOLERANCE)
+    key, event_id = (
+        text_at(body, "dynamodb", "Keys", name, "S") for name in ("aggregateId", "eventId")
+    )
+    if not (key and event_id):
+        raise OperateError("The letter is neither a record of a stream nor about a batch.")
+    event = outboxes.get(service, key, event_id)
+    image = value_at(body, "dynamodb", "NewImage")
+    if not (event or image):
+        raise OperateError(f"{service}Outbox has no item with these keys.")
+    return [event or StoredEvent.of(image)]
 
 
 def _short_name(logical_id: str) -> str:

@@ -1,14 +1,19 @@
-"""The events in the outbox tables, and which one was published in answer to which."""
+"""The events in the outbox tables: read them, find the answers to them, publish them again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from typing import Any
 
-from infra.ops.domain import CUSTOMERS, ORDERS, SERVICES, answer_id
-from infra.ops.target import Target
+from infra.ops.domain import CUSTOMERS, SERVICES, answer_id
+from infra.ops.target import OperateError, Target
 from infra.ops.untrusted import Json, id_at, instant, parse_object, text_at, value_at
+
+RECORDS_PER_INVOCATION = 10
 
 
 @dataclass(frozen=True)
@@ -18,12 +23,9 @@ class StoredEvent:
     id: str
     type: str
     source: str
-    aggregate_id: str
     version: str
     occurred_at: datetime
     correlation_id: str
-    causation_id: str
-    """Id of the event that was answered by this one."""
     customer_id: int | None
     order_id: int | None
     item: Json
@@ -37,11 +39,9 @@ class StoredEvent:
             id=text_at(item, "eventId", "S"),
             type=text_at(item, "eventType", "S"),
             source=text_at(item, "source", "S"),
-            aggregate_id=text_at(item, "aggregateId", "S"),
             version=text_at(item, "aggregateVersion", "N"),
             occurred_at=instant(text_at(item, "occurredAt", "S")),
             correlation_id=text_at(item, "correlationId", "S"),
-            causation_id=text_at(detail, "metadata", "causationId"),
             customer_id=id_at(detail, "data", "customerId"),
             order_id=id_at(detail, "data", "orderId"),
             item=item,
@@ -49,53 +49,43 @@ class StoredEvent:
 
     @property
     def service(self) -> str:
-        """The service that published the event."""
         return SERVICES.get(self.source, self.source)
 
 
 class Outboxes:
-    """The outbox tables of the stack."""
+    """The outbox tables of the stack, by the name of their service."""
 
     def __init__(self, target: Target) -> None:
         self._dynamodb = target.client("dynamodb")
-        self._tables = {
-            source: target.resource(f"{service}Outbox") for source, service in SERVICES.items()
-        }
+        self._tables = {name: target.resource(f"{name}Outbox") for name in SERVICES.values()}
 
-    def of_order(self, order_id: int) -> list[StoredEvent]:
+    def of_order(self, order_id: int | str) -> list[StoredEvent]:
         """Return the events that Orders published for the order, oldest first."""
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._tables[ORDERS],
-            KeyConditionExpression="aggregateId = :id",
-            ExpressionAttributeValues={":id": {"S": str(order_id)}},
-            ConsistentRead=True,
-        )
-        events = [StoredEvent.of(item) for page in pages for item in page["Items"]]
-        return sorted(events, key=lambda event: event.occurred_at)
+        key = "aggregateId = :id"
+        return _by_time(self._pages("query", "Orders", key, {":id": str(order_id)}))
 
     def saga_of_order(self, order_id: int) -> list[StoredEvent]:
         """Return the events of the order's sagas, of both services, oldest first."""
         return self.with_answers(self.of_order(order_id))
 
-    def answer_to(self, event: StoredEvent, source: str) -> StoredEvent | None:
-        """Return the event that the service published in answer to `event`, if there is one."""
-        key = event.customer_id if source == CUSTOMERS else event.order_id
-        return self.get(source, str(key), answer_id(event.id, source)) if key else None
-
-    def get(self, source: str, aggregate_id: str, event_id: str) -> StoredEvent | None:
+    def get(self, service: str, aggregate_id: str, event_id: str) -> StoredEvent | None:
         """Return the event of the service, or None if its outbox has no such event."""
         if not (aggregate_id and event_id):
             return None  # DynamoDB refuses empty keys
         key = {"aggregateId": {"S": aggregate_id}, "eventId": {"S": event_id}}
         answer = self._dynamodb.get_item(
-            TableName=self._tables[source], Key=key, ConsistentRead=True
+            TableName=self._tables[service], Key=key, ConsistentRead=True
         )
         return StoredEvent.of(answer["Item"]) if "Item" in answer else None
 
+    def answer_to(self, event: StoredEvent, source: str) -> StoredEvent | None:
+        """Return the event that the service published in answer to `event`, if there is one."""
+        key = event.customer_id if source == CUSTOMERS else event.order_id
+        return self.get(SERVICES[source], str(key or ""), answer_id(event.id, source))
+
     def with_answers(self, events: list[StoredEvent]) -> list[StoredEvent]:
         """Return the events and all that were published in answer to them, oldest first."""
-        found = {event.id: event for event in events}
-        unread = list(events)
+        found, unread = {event.id: event for event in events}, list(events)
         while unread:
             event = unread.pop()
             for source in SERVICES:
@@ -103,15 +93,54 @@ class Outboxes:
                 if answer and answer.id not in found:
                     found[answer.id] = answer
                     unread.append(answer)
-        return sorted(found.values(), key=lambda event: event.occurred_at)
+        return _by_time(found.values())
 
-    def scan(self, correlation_id: str) -> Iterator[StoredEvent]:
+    def of_correlation(self, correlation_id: str) -> list[StoredEvent]:
         """Find the events of a correlation by reading both tables whole."""
-        for table in self._tables.values():
-            pages = self._dynamodb.get_paginator("scan").paginate(
-                TableName=table,
-                FilterExpression="correlationId = :id",
-                ExpressionAttributeValues={":id": {"S": correlation_id}},
-            )
-            for page in pages:
-                yield from map(StoredEvent.of, page["Items"])
+        condition, values = "correlationId = :id", {":id": correlation_id}
+        found = (self._pages("scan", name, condition, values) for name in self._tables)
+        return [event for events in found for event in events]
+
+    def between(self, service: str, first: datetime, last: datetime) -> Iterator[StoredEvent]:
+        """Find the service's events of a time by reading its table whole."""
+        first_text, last_text = (at.isoformat(timespec="milliseconds") for at in (first, last))
+        condition = "occurredAt BETWEEN :first AND :last"
+        return self._pages("scan", service, condition, {":first": first_text, ":last": last_text})
+
+    def _pages(
+        self, operation: str, service: str, condition: str, values: dict[str, str]
+    ) -> Iterator[StoredEvent]:
+        expression = "KeyConditionExpression" if operation == "query" else "FilterExpression"
+        request: Any = {expression: condition, "ConsistentRead": True}
+        request["ExpressionAttributeValues"] = {name: {"S": text} for name, text in values.items()}
+        pages = self._dynamodb.get_paginator(operation)
+        for page in pages.paginate(TableName=self._tables[service], **request):
+            yield from map(StoredEvent.of, page["Items"])
+
+
+def publish(target: Target, service: str, events: Iterable[StoredEvent]) -> None:
+    """Publish the events again. Subscribers ignore events that they have handled.
+
+    An event that the relay cannot publish becomes a new dead letter. Raises: OperateError if the relay fails.
+    """
+    function, unsent = target.resource(f"{service}OutboxRelayFunction"), iter(events)
+    while batch := list(islice(unsent, RECORDS_PER_INVOCATION)):
+        records = [
+            {
+                "eventName": "INSERT",
+                "dynamodb": {
+                    "Keys": {name: event.item[name] for name in ("aggregateId", "eventId")},
+                    "NewImage": event.item,
+                },
+            }
+            for event in batch
+        ]
+        answer = target.client("lambda").invoke(
+            FunctionName=function, Payload=json.dumps({"Records": records})
+        )
+        if "FunctionError" in answer:
+            raise OperateError(f"{function} fails: {answer['Payload'].read().decode()}")
+
+
+def _by_time(events: Any) -> list[StoredEvent]:
+    return sorted(events, key=lambda event: event.occurred_at)

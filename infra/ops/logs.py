@@ -1,13 +1,13 @@
-"""Log lines of the functions, by correlation.
+"""Read the functions' logs.
 
-Lines are read by the name of their function, their level and their keys, not by their message: a relay's line
-names the events that it published, and a subscriber's line the events that it handled.
+A line is read by its function, its level and its keys, not by its message. A relay's line names the events that it
+published, and a subscriber's line the events that it handled.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,8 +18,7 @@ from infra.ops.untrusted import Json, parse_object, text_at
 
 PARALLEL_GROUPS = 4
 MAX_MILLISECONDS = 86_400_000
-"""A longer duration in a line is not believed."""
-FAILURES = ("WARNING", "ERROR", "CRITICAL")
+"""Longest duration in a line that is believed."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,11 @@ class LogLine:
 
     @property
     def message(self) -> str:
-        """The name of what happened."""
         return text_at(self.entry, "message")
 
     @property
     def duration(self) -> timedelta:
-        """How long the work took that the line reports."""
+        """The duration that the line reports, or zero."""
         value = self.entry.get("milliseconds")
         if isinstance(value, int | float) and 0 <= value <= MAX_MILLISECONDS:
             return timedelta(milliseconds=value)
@@ -46,14 +44,14 @@ class LogLine:
 
     @property
     def failed(self) -> bool:
-        """Whether the line reports a failure."""
-        return self.entry.get("level") in FAILURES
+        return self.entry.get("level") in ("WARNING", "ERROR", "CRITICAL")
 
     @property
     def reason(self) -> str:
-        """Why it failed: the last line of the exception, or the key `reason`; may be empty."""
-        lines = text_at(self.entry, "exception").strip().splitlines() or [""]
-        return lines[-1] or text_at(self.entry, "reason")
+        """Why it failed: the last line of the exception, or the key `reason` or `codes`; may be empty."""
+        if lines := text_at(self.entry, "exception").strip().splitlines():
+            return lines[-1]
+        return text_at(self.entry, "reason") or str(self.entry.get("codes") or "")
 
     def events(self) -> list[Json]:
         """Return the keys of each event that the line names: its own, or those in its lists."""
@@ -62,53 +60,41 @@ class LogLine:
         lists = (value for value in self.entry.values() if isinstance(value, list))
         return [named for values in lists for named in values if text_at(named, "event_id")]
 
-    def names(self, event_id: str) -> bool:
-        """Return whether the line names the event."""
-        return any(text_at(named, "event_id") == event_id for named in self.events())
-
 
 class FunctionLogs:
     """The log groups of the stack's functions."""
 
     def __init__(self, target: Target) -> None:
         self._client = target.client("logs")
-        self._prefix = f"/aws/lambda/{target.stack_name}-"
-        self._groups = [
-            name
+        prefix = f"/aws/lambda/{target.stack_name}-"
+        self._groups = {
+            name.removeprefix(prefix): name
             for logical_id, name in sorted(target.resources.items())
-            if logical_id.endswith("LogGroup") and name.startswith(self._prefix)
-        ]
+            if logical_id.endswith("LogGroup") and name.startswith(prefix)
+        }
 
-    def of_correlation(
-        self, correlation_id: str, since: datetime | None = None, functions: Container[str] = ()
+    def lines(
+        self, text: str, since: datetime | None = None, functions: Collection[str] = ()
     ) -> list[LogLine]:
-        """Return the lines that name the correlation, oldest first: of `functions`, or of all functions."""
-        groups = [
-            group
-            for group in self._groups
-            if not functions or group.removeprefix(self._prefix) in functions
-        ]
+        """Return the JSON lines that contain the text, oldest first: of `functions`, or of all functions."""
+        names = [name for name in self._groups if not functions or name in functions]
         with ThreadPoolExecutor(PARALLEL_GROUPS) as threads:
-            found = threads.map(
-                lambda group: list(self._read(group, correlation_id, since)), groups
-            )
-            lines = [line for lines in found for line in lines]
-        return sorted(lines, key=lambda line: line.at)
+            found = threads.map(lambda name: list(self._read(name, text, since)), names)
+            return sorted((line for lines in found for line in lines), key=lambda line: line.at)
 
-    def _read(self, group: str, text: str, since: datetime | None) -> Iterator[LogLine]:
+    def _read(self, function: str, text: str, since: datetime | None) -> Iterator[LogLine]:
         start: Any = {"startTime": max(0, int(since.timestamp() * 1000))} if since else {}
         pages = self._client.get_paginator("filter_log_events").paginate(
-            logGroupName=group, filterPattern=json.dumps(text), **start
+            logGroupName=self._groups[function], filterPattern=json.dumps(text), **start
         )
-        function = group.removeprefix(self._prefix)
         for page in pages:
             for event in page["events"]:
                 entry = parse_object(event["message"])
                 if entry and text in event["message"]:  # not every emulator filters
-                    yield LogLine(function, _instant(entry, event["timestamp"]), entry)
+                    yield LogLine(function, _written_at(entry, event["timestamp"]), entry)
 
 
-def _instant(entry: Json, ingested_at: int) -> datetime:
+def _written_at(entry: Json, ingested_at: int) -> datetime:
     """Return when the line was written. CloudWatch's own time may be that of the whole invocation."""
     try:
         written = datetime.strptime(text_at(entry, "timestamp"), "%Y-%m-%d %H:%M:%S,%f%z")

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property
 
 from infra.ops.dead_letters import DeadLetterQueues
-from infra.ops.domain import CUSTOMERS, ORDERS, SERVICES, OrderState
-from infra.ops.events import Outboxes, StoredEvent
+from infra.ops.domain import CUSTOMERS, SERVICES, OrderState
+from infra.ops.events import Outboxes, StoredEvent, publish
+from infra.ops.letter import Letter
 from infra.ops.logs import FunctionLogs
-from infra.ops.relay import Relay
 from infra.ops.target import Target, queue_depth
 from infra.ops.untrusted import Json, instant, text_at
 
@@ -37,12 +36,10 @@ class StoredOrder:
 
     @classmethod
     def of(cls, item: Json) -> StoredOrder:
-        return cls(
-            text_at(item, "orderId", "N"),
-            text_at(item, "customerId", "N"),
-            text_at(item, "state", "S"),
-            instant(text_at(item, "createdAt", "S")),
-        )
+        """Read the item, whatever its shape."""
+        order_id, customer_id = (text_at(item, name, "N") for name in ("orderId", "customerId"))
+        created_at = instant(text_at(item, "createdAt", "S"))
+        return cls(order_id, customer_id, text_at(item, "state", "S"), created_at)
 
 
 @dataclass(frozen=True)
@@ -57,56 +54,15 @@ class Diagnosis:
     """Why publishing that event again would not help; empty if it would."""
 
 
-def reason(
-    event: str,
-    relay: str,
-    consumer: str,
-    *,
-    letter: str = "",
-    published: bool = False,
-    handled: bool = False,
-    failure: str = "",
-    relay_stopped: str = "",
-    consumer_stopped: str = "",
-    waiting: int = 0,
-) -> tuple[str, str]:
-    """Return why nothing follows the event, and the obstacle to publishing it again, which may be empty.
-
-    `letter` is the dead-letter queue that has the event. `failure` and `handled` are from the consumer's last
-    log line about it. `waiting` is the number of messages in the consumer's queue.
-    """
-    if letter:
-        return f"{event} is a dead letter in {letter}", ""
-    if not published:
-        obstacle = relay_stopped and f"{relay} is stopped: {relay_stopped}"
-        why = obstacle or f"the log of {relay} does not name it"
-        return f"{event} is in the outbox and not published: {why}", obstacle
-    if handled:
-        return f"{consumer} handled {event} and published no answer", ""
-    if consumer_stopped:
-        obstacle = f"{consumer} is stopped: {consumer_stopped}"
-        return f"{event} is published; {obstacle}; messages in its queue: {waiting}", obstacle
-    if failure:
-        why = f"fails: {failure}"
-    elif waiting:
-        why = f"did not handle it yet; messages in its queue: {waiting}"
-    else:
-        why = "did not handle it, and its queue is empty: the message is lost"
-    return f"{event} is published; {consumer} {why}", ""
-
-
 class StuckOrders:
     """Finds stuck orders, and publishes the last event of their sagas again."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._dynamodb = target.client("dynamodb")
-        self._functions = target.client("lambda")
-        self._sqs = target.sqs
         self._table = target.resource("Orders")
         self._outboxes = Outboxes(target)
         self._logs = FunctionLogs(target)
-        self._stopped: dict[str, str] = {}
 
     def older_than(self, age: timedelta) -> list[StoredOrder]:
         """Return the PENDING orders of that age, oldest first."""
@@ -118,21 +74,20 @@ class StuckOrders:
 
     def order(self, order_id: int | str) -> StoredOrder | None:
         """Return the order, or None if it does not exist."""
-        item = self._dynamodb.get_item(
-            TableName=self._table, Key={"orderId": {"N": str(order_id)}}, ConsistentRead=True
-        ).get("Item")
-        order = StoredOrder.of(item) if item else None
-        return order if order and order.state else None
+        key = {"orderId": {"N": str(order_id)}}
+        answer = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        order = StoredOrder.of(answer.get("Item", {}))
+        return order if order.state else None
 
     def diagnose(self, order: StoredOrder) -> Diagnosis:
         """Return why the order is PENDING."""
-        events = self._outboxes.of_order(int(order.id))
+        events = self._outboxes.of_order(order.id)
         created = next((event for event in events if event.type == "OrderCreated"), None)
         if created is None:
             why = "OrdersOutbox has no OrderCreated of it"
             return Diagnosis(order, why, blocked=f"{why}: nothing to publish")
         answer = self._outboxes.answer_to(created, CUSTOMERS)
-        why, blocked = self._reason(answer or created)
+        why, blocked = self._reason(answer or created, "Customers" if answer else "Orders")
         answered = f"Customers answered with {answer.type}; " if answer else ""
         return Diagnosis(order, answered + why, answer or created, blocked)
 
@@ -142,40 +97,50 @@ class StuckOrders:
         Return whether the order needs nothing else, and what was done.
         Raises: OperateError if the relay fails.
         """
-        current = self.order(diagnosis.order.id)
+        current, event = self.order(diagnosis.order.id), diagnosis.event
         if current is None or current.state != PENDING:
             return True, f"is {current.state if current else 'deleted'}: nothing to do"
-        if diagnosis.blocked or diagnosis.event is None:
+        if diagnosis.blocked or event is None:
             return False, f"not resumed: {diagnosis.blocked}"
-        self.republish(diagnosis.event)
-        return True, f"published {diagnosis.event.type} {diagnosis.event.id} again"
+        publish(self._target, event.service, [event])
+        return True, f"published {event.type} {event.id} again"
 
-    def republish(self, event: StoredEvent) -> None:
-        """Publish the event again. Raises: OperateError if its relay fails."""
-        Relay(self._target, event.service).publish([event.item])
-
-    def _reason(self, event: StoredEvent) -> tuple[str, str]:
-        consumer = SERVICES[ORDERS if event.source == CUSTOMERS else CUSTOMERS]
-        relay, subscriber = (
-            f"{event.service.lower()}-outbox-relay",
-            f"{consumer.lower()}-subscriber",
-        )
+    def _reason(self, event: StoredEvent, publisher: str) -> tuple[str, str]:
+        """Return why nothing follows the event, and the obstacle to publishing it again, which may be empty."""
+        if letter := self._letters.get(event.id):
+            return f"{event.type} is a dead letter in {letter}", ""
+        service, obstacle = ("Orders" if publisher == "Customers" else "Customers"), ""
+        relay, subscriber = f"{publisher.lower()}-outbox-relay", f"{service.lower()}-subscriber"
         since = event.occurred_at - CLOCK_TOLERANCE
-        lines = self._logs.of_correlation(event.correlation_id, since, (relay, subscriber))
-        lines = [line for line in lines if line.names(event.id)]
-        last = next((line for line in reversed(lines) if line.function == subscriber), None)
-        return reason(
-            event.type,
-            relay,
-            subscriber,
-            letter=self._letters.get(event.id, ""),
-            published=last is not None or any(not line.failed for line in lines),
-            handled=last is not None and not last.failed,
-            failure=(last.reason or last.message) if last and last.failed else "",
-            relay_stopped=self._why_stopped(f"{event.service}OutboxRelayFunction"),
-            consumer_stopped=self._why_stopped(f"{consumer}SubscriberFunction"),
-            waiting=queue_depth(self._sqs, self._target.queue_url(f"{consumer}SubscriberQueue")),
-        )
+        lines = [
+            line
+            for line in self._logs.lines(event.correlation_id, since, (relay, subscriber))
+            if any(text_at(named, "event_id") == event.id for named in line.events())
+        ]
+        handled = [line for line in lines if line.function == subscriber]
+        if not handled and all(line.failed for line in lines):
+            # Failures of a relay are about its whole batch, and name no event.
+            failures = [i for i in self._logs.lines("WARNING", since, (relay,)) if i.failed]
+            if stopped := self._why_stopped(f"{publisher}OutboxRelayFunction"):
+                obstacle = why = f"{relay} is stopped: {stopped}"
+            elif failures:
+                why = f"{relay} fails: {failures[-1].reason or failures[-1].message}"
+            else:
+                why = f"the log of {relay} does not name it"
+            return f"{event.type} is in the outbox and not published: {why}", obstacle
+        if handled and not handled[-1].failed:
+            return f"{subscriber} handled {event.type} and published no answer", ""
+        waiting = self._depth(f"{service}SubscriberQueue")
+        if stopped := self._why_stopped(f"{service}SubscriberFunction"):
+            obstacle = f"{subscriber} is stopped: {stopped}"
+            why = f"{obstacle}; messages in its queue: {waiting}"
+        elif handled:
+            why = f"{subscriber} fails: {handled[-1].reason or handled[-1].message}"
+        elif waiting:
+            why = f"{subscriber} did not handle it yet; messages in its queue: {waiting}"
+        else:
+            why = f"{subscriber} did not handle it, and its queue is empty: the message is lost"
+        return f"{event.type} is published; {why}", obstacle
 
     @cached_property
     def _letters(self) -> dict[str, str]:
@@ -186,21 +151,20 @@ class StuckOrders:
         read = queues.read(names, list).items()
         return {i.event_id: f"{name}: {i.reason}" for name, letters in read for i in letters}
 
+    def _depth(self, queue: str) -> int:
+        return queue_depth(self._target.sqs, self._target.queue_url(queue))
+
+    @cache  # noqa: B019, a command has one StuckOrders
     def _why_stopped(self, function: str) -> str:
-        if function not in self._stopped:
-            name = self._target.resource(function)
-            pages = self._functions.get_paginator("list_event_source_mappings")
-            states = [
-                mapping["State"]
-                for page in pages.paginate(FunctionName=name)
-                for mapping in page["EventSourceMappings"]
-            ]
-            why = [f"its event source mapping is {s}" for s in states if s != "Enabled"]
-            limit: Any = self._functions.get_function_concurrency(FunctionName=name)
-            if limit.get("ReservedConcurrentExecutions") == 0:
-                why.append("its reserved concurrency is 0")
-            self._stopped[function] = " and ".join(why)
-        return self._stopped[function]
+        """Return why the function is not invoked, or an empty text."""
+        functions, name = self._target.client("lambda"), self._target.resource(function)
+        mappings = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+        states = [mapping["State"] for mapping in mappings]
+        why = [f"its event source mapping is {state}" for state in states if state != "Enabled"]
+        limit = functions.get_function_concurrency(FunctionName=name)
+        if limit.get("ReservedConcurrentExecutions") == 0:
+            why.append("its reserved concurrency is 0")
+        return " and ".join(why)
 
     def _scan(self, segment: int, before: str) -> Iterator[StoredOrder]:
         pages = self._dynamodb.get_paginator("scan").paginate(
@@ -208,9 +172,26 @@ class StuckOrders:
             Segment=segment,
             TotalSegments=SEGMENTS,
             FilterExpression="#state = :pending AND createdAt < :before",
-            ProjectionExpression="orderId, customerId, #state, createdAt",
             ExpressionAttributeNames={"#state": "state"},
             ExpressionAttributeValues={":pending": {"S": PENDING}, ":before": {"S": before}},
         )
         for page in pages:
             yield from map(StoredOrder.of, page["Items"])
+
+
+def saga_of_letter(target: Target, letter: Letter) -> Iterator[str]:
+    """Yield lines on the letter's event and on the saga of its order, as the tables have them now."""
+    outboxes, body = Outboxes(target), letter.body
+    source = text_at(body, "source") or text_at(body, "dynamodb", "NewImage", "source", "S")
+    if service := SERVICES.get(source):
+        key = text_at(letter.metadata, "aggregateId")
+        has = "has" if outboxes.get(service, key, letter.event_id) else "does not have"
+        yield f"{service}Outbox {has} this event."
+    if letter.order_id is None:
+        return
+    order = StuckOrders(target).order(letter.order_id)
+    yield f"Order {letter.order_id} {f'is {order.state}' if order else 'does not exist'}."
+    for event in outboxes.saga_of_order(letter.order_id):
+        at = event.occurred_at.isoformat(timespec="milliseconds")
+        mark = "  <- this letter" if event.id == letter.event_id else ""
+        yield f"  {at}  {event.type}, version {event.version}{mark}"

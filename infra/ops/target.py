@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import boto3
@@ -20,14 +20,11 @@ from botocore.exceptions import (
 from infra.local.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
 from infra.local.processes import LOCALHOST
 
-DEPLOY_HINTS = {
-    "embedded": "`make up` deploys it",
-    "localstack": "`make localstack-deploy` deploys it",
-}
+HINTS = {"embedded": "`make up` deploys it", "localstack": "`make localstack-deploy` deploys it"}
 
 
 class OperateError(Exception):
-    """The operator can act on this. The text says what failed and what to do."""
+    """An error with a remedy. The text says what failed and what to do."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Target:
 
     @classmethod
     def of(cls, name: str, port: int, endpoint_url: str | None, stack_name: str) -> Target:
-        """Return the target called `name`: aws, or an emulator at `endpoint_url` or on `port` of this machine.
+        """Return the target `name`: aws, or an emulator at `endpoint_url` or on `port` of this machine.
 
         AWS_ENDPOINT_URL chooses another LocalStack, as for `make localstack-deploy`, and has no effect on the
         other targets. AWS_PROFILE and the user's files are for aws only.
@@ -56,6 +53,7 @@ class Target:
         url = (endpoint_url or f"http://{LOCALHOST}:{port}").rstrip("/")
         return cls(name, aws_session(), url, stack_name, CLIENT_CONFIG)
 
+    @cache  # noqa: B019, a command has one target
     def client(self, service: str, config: Config | None = None) -> Any:
         """Return boto3's client of the service."""
         merged = self.config.merge(config) if config else self.config
@@ -63,10 +61,7 @@ class Target:
 
     @cached_property
     def resources(self) -> dict[str, str]:
-        """The physical ids of the stack's resources, by logical id.
-
-        Raises: OperateError if the stack does not exist.
-        """
+        """The physical ids of the stack's resources, by logical id. Raises: OperateError without a stack."""
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
         try:
             found = {
@@ -79,7 +74,7 @@ class Target:
                 raise
             found = {}
         if not found:
-            hint = DEPLOY_HINTS.get(self.name, "STACK_NAME chooses another")
+            hint = HINTS.get(self.name, "STACK_NAME chooses another")
             raise OperateError(f"There is no stack {self.stack_name} {self.place}: {hint}.")
         return found
 
@@ -91,11 +86,11 @@ class Target:
             )
         return self.resources[logical_id]
 
-    @cached_property
+    @property
     def sqs(self) -> Any:
-        """SQS's client."""
         return self.client("sqs")
 
+    @cache  # noqa: B019
     def queue_url(self, logical_id: str) -> str:
         """Return the queue's URL as the endpoint gives it. CloudFormation on an emulator may name another host."""
         name = self.resource(logical_id).rsplit("/", 1)[-1]
@@ -103,7 +98,6 @@ class Target:
 
     @property
     def place(self) -> str:
-        """The endpoint or the region."""
         return f"at {self.endpoint_url}" if self.endpoint_url else f"in {self.session.region_name}"
 
 
@@ -114,14 +108,10 @@ def queue_depth(sqs: Any, url: str) -> int:
 
 
 def explain(error: Exception) -> str:
-    """Return one line: what failed and, for an error from AWS that has a remedy, what to do."""
-    match error:
-        case EndpointConnectionError():
-            url = error.kwargs.get("endpoint_url")
-            return f"Nothing answers at {url}. `make up` starts an emulator on PORT; TARGET chooses another place."
-        case NoCredentialsError():
-            return "There are no AWS credentials. Set AWS_PROFILE, or run `aws configure`."
-        case NoRegionError():
-            return "No AWS region is chosen. Set AWS_DEFAULT_REGION."
-        case _:
-            return " ".join(str(error).split()) or type(error).__name__
+    """Return one line: what failed and what to do."""
+    if isinstance(error, EndpointConnectionError):
+        url = error.kwargs.get("endpoint_url")
+        return f"Nothing answers at {url}. `make up` starts an emulator on PORT; TARGET chooses another place."
+    if isinstance(error, NoCredentialsError | NoRegionError):
+        return f"{str(error).rstrip('.')}. Set AWS_PROFILE and AWS_DEFAULT_REGION, or run `aws configure`."
+    return " ".join(str(error).split()) or type(error).__name__

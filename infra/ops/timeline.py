@@ -1,4 +1,4 @@
-"""Sagas as timelines: the steps in the outbox tables and in the functions' logs, in the order of time."""
+"""Sagas as timelines: the steps in the outbox tables and in the functions' logs, oldest first."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from infra.ops.domain import CUSTOMERS, ORDERS
 from infra.ops.events import Outboxes, StoredEvent
 from infra.ops.logs import FunctionLogs, LogLine
 from infra.ops.target import OperateError, Target
-from infra.ops.untrusted import Json, text_at
+from infra.ops.untrusted import text_at
 
 VIEW = "order-history-projection"
 LONGEST_REQUEST = timedelta(seconds=60)
@@ -45,7 +44,7 @@ class Timeline:
 def timeline(
     correlation_id: str, events: Sequence[StoredEvent], lines: Sequence[LogLine]
 ) -> Timeline:
-    """Put the events of a correlation and the log lines that name it in order."""
+    """Merge the events of a correlation with the log lines that name it."""
     written = [
         Moment(event.occurred_at, event.service, f"{event.type} written, version {event.version}")
         for event in events
@@ -60,23 +59,22 @@ def timeline(
 def _moments(line: LogLine, ids: set[str], times: Counter[tuple[str, str]]) -> Iterator[Moment]:
     """Yield a step for each event that the line names, and count in `times` how often a function named it."""
     reason = f" ({line.reason})" if line.reason else ""
-    if "route" in line.entry:
-        request = f"{text_at(line.entry, 'method')} {text_at(line.entry, 'route')}"
-        status = text_at(line.entry, "status")
-        yield Moment(line.at - line.duration, line.function, f"{request} received")
-        yield Moment(line.at, line.function, f"{line.message}: {status}{reason}")
-        return
     named = line.events()
-    if not named:
+    if "route" in line.entry:
+        method, route, status = (text_at(line.entry, key) for key in ("method", "route", "status"))
+        yield Moment(line.at - line.duration, line.function, f"{method} {route} received")
+        yield Moment(line.at, line.function, f"{line.message}: {status}{reason}")
+    elif not named:
         yield Moment(line.at, line.function, f"{line.message}{reason}")
-    for event in named:
-        event_id = text_at(event, "event_id")
-        if event_id not in ids and not line.failed:
-            continue  # of another saga in the same batch
-        times[line.function, event_id] += not line.failed
-        again = ", again" if times[line.function, event_id] > 1 else ""
-        what = f"{text_at(event, 'event_type')}: {line.message}{again}{reason}"
-        yield Moment(line.at, line.function, what)
+    else:
+        for event in named:
+            key = line.function, text_at(event, "event_id")
+            if key[1] not in ids and not line.failed:
+                continue  # of another saga in the same batch
+            times[key] += not line.failed
+            again = ", again" if times[key] > 1 else ""
+            what = f"{text_at(event, 'event_type')}: {line.message}{again}{reason}"
+            yield Moment(line.at, line.function, what)
 
 
 def trace_order(target: Target, order_id: int) -> list[Timeline]:
@@ -87,34 +85,26 @@ def trace_order(target: Target, order_id: int) -> list[Timeline]:
     if not sagas:
         raise OperateError(f"There is no order {order_id}: OrdersOutbox has no event of it.")
     return [
-        timeline(key, saga, logs.of_correlation(key, saga[0].occurred_at - LONGEST_REQUEST))
+        timeline(key, saga, logs.lines(key, saga[0].occurred_at - LONGEST_REQUEST))
         for key, saga in sagas.items()
     ]
 
 
-def trace_correlation(target: Target, correlation_id: str) -> Timeline:
+def trace_correlation(target: Target, correlation_id: str) -> list[Timeline]:
     """Return the timeline of the correlation. Raises: OperateError if nothing names it.
 
     The outbox tables are read whole if the logs name none of its events.
     """
-    outboxes = Outboxes(target)
-    lines = FunctionLogs(target).of_correlation(correlation_id)
-    keys = {
-        _key(event)
-        for line in lines
-        for event in line.events()
-        if text_at(event, "correlation_id") == correlation_id
-    }
-    named = [event for key in keys if (event := outboxes.get(*key))]
-    events = outboxes.with_answers(named or list(outboxes.scan(correlation_id)))
+    outboxes, named = Outboxes(target), dict[str, StoredEvent]()
+    lines = FunctionLogs(target).lines(correlation_id)
+    for entry in (entry for line in lines for entry in line.events()):
+        event_id, event_type = text_at(entry, "event_id"), text_at(entry, "event_type")
+        if event_id not in named and text_at(entry, "correlation_id") == correlation_id:
+            service = "Orders" if event_type.startswith("Order") else "Customers"
+            key = text_at(entry, "order_id" if service == "Orders" else "customer_id")
+            if event := outboxes.get(service, key, event_id):
+                named[event_id] = event
+    events = outboxes.with_answers(list(named.values()) or outboxes.of_correlation(correlation_id))
     if not (events or lines):
         raise OperateError(f"No log line and no event has the correlation {correlation_id}.")
-    return timeline(correlation_id, events, lines)
-
-
-def _key(event: Json) -> tuple[str, str, str]:
-    """Return source, aggregate id and event id of an event that a log line names."""
-    event_id = text_at(event, "event_id")
-    if text_at(event, "event_type").startswith("Order"):
-        return ORDERS, text_at(event, "order_id"), event_id
-    return CUSTOMERS, text_at(event, "customer_id"), event_id
+    return [timeline(correlation_id, events, lines)]

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from infra.local.api_client import ApiClient, wait_until
 from infra.local.build import PROJECT
@@ -23,7 +24,6 @@ from infra.ops.target import Target
 from order_history.view import RECENT_ORDERS
 
 SETTLE_SECONDS = 90
-DELIVERY_MARKS = ("deliveries", "rebuiltAt")
 TABLES = ("Customers", "Orders", "CustomersOutbox", "OrdersOutbox")
 Documents = dict[str, dict[int, Any]]
 
@@ -46,15 +46,18 @@ class Operated:
     target: Target
 
     def run(self, *command: str, **environment: str | None) -> Done:
-        """Run `make COMMAND`, with variables of the user's shell that would lead elsewhere. None removes one."""
-        nowhere = "http://127.0.0.1:1"
-        misleading = {
-            "AWS_ENDPOINT_URL": nowhere,
-            "AWS_ENDPOINT_URL_SQS": nowhere,
-            "AWS_PROFILE": "missing",
-        }
+        """Run `make COMMAND` with misleading variables in the user's shell. None removes a variable."""
+        misleading = dict.fromkeys(
+            ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"), "http://127.0.0.1:1"
+        )
         port = self.stack.aws_endpoint_url.rsplit(":", 1)[1]
-        variables = {**os.environ, **misleading, "PORT": port, **environment}
+        variables = {
+            **os.environ,
+            **misleading,
+            "AWS_PROFILE": "missing",
+            "PORT": port,
+            **environment,
+        }
         done = subprocess.run(
             [sys.executable, "-m", "infra.ops", *command],
             cwd=PROJECT,
@@ -66,25 +69,25 @@ class Operated:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    @cached_property
+    @property
     def sqs(self) -> Any:
         return self.target.sqs
 
-    @cached_property
+    @property
     def functions(self) -> Any:
         return self.target.client("lambda")
 
-    def queue_url(self, name: str) -> str:
-        """Return the URL of the queue with this name after the stack's name."""
-        return str(self.sqs.get_queue_url(QueueName=f"{STACK_NAME}-{name}")["QueueUrl"])
-
-    def mapping_of(self, function: str) -> str:
-        """Return the id of the event source mapping of the function with the logical id."""
+    @contextmanager
+    def stopped(self, function: str) -> Iterator[None]:
+        """Disable the event source mapping of the function until the end of the block."""
         name = self.target.resource(function)
-        (mapping,) = self.functions.list_event_source_mappings(FunctionName=name)[
-            "EventSourceMappings"
-        ]
-        return str(mapping["UUID"])
+        answer = self.functions.list_event_source_mappings(FunctionName=name)
+        (uuid,) = (mapping["UUID"] for mapping in answer["EventSourceMappings"])
+        self.functions.update_event_source_mapping(UUID=uuid, Enabled=False)
+        try:
+            yield
+        finally:
+            self.functions.update_event_source_mapping(UUID=uuid, Enabled=True)
 
     def settle(self) -> None:
         """Wait until every order is decided and every queue but the dead-letter queues is empty."""
@@ -99,10 +102,9 @@ class Operated:
     def audit_is_clean(self) -> bool:
         """Return whether the services agree when the view has every event."""
         self.settle()
-        found = wait_until(
+        return not wait_until(
             lambda: audit(self.api).findings, lambda findings: not findings, 30, pause_seconds=0.5
         )
-        return found == []
 
     def items(self) -> dict[str, list[str]]:
         """Return all items of the tables."""
@@ -118,34 +120,28 @@ class Operated:
 
     def view(self) -> Documents:
         """Return the view's documents by id, without the marks of deliveries and rebuilds."""
-        with self.mongodb() as client:
-            database = client.get_default_database()
+        with self.mongodb() as database:
             return {
-                name: {
-                    document["_id"]: with_recent_orders(without_delivery_marks(document))
-                    for document in database[name].find()
-                }
+                name: {document["_id"]: comparable(document) for document in database[name].find()}
                 for name in ("customers", "orders")
             }
 
-    def mongodb(self) -> MongoClient[dict[str, Any]]:
-        return MongoClient(self.stack.mongodb_uri)
+    @contextmanager
+    def mongodb(self) -> Iterator[Database[dict[str, Any]]]:
+        """Give the block the view's database."""
+        with MongoClient[dict[str, Any]](self.stack.mongodb_uri) as client:
+            yield client.get_default_database()
 
 
-def with_recent_orders(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a customer's document with the latest orders only: how many more it holds is not specified."""
-    orders = document.get("orders")
-    if orders is None:
-        return document
-    latest = sorted(orders, key=int)[-RECENT_ORDERS:]
-    return {**document, "orders": {key: orders[key] for key in latest}}
-
-
-def without_delivery_marks(value: Any) -> Any:
-    """Return the document without the times at which its events were projected."""
+def comparable(value: Any) -> Any:
+    """Return the document with the latest orders only, and without the times at which events were projected."""
     if not isinstance(value, dict):
         return value
-    return {k: without_delivery_marks(v) for k, v in value.items() if k not in DELIVERY_MARKS}
+    found = {k: comparable(v) for k, v in value.items() if k not in ("deliveries", "rebuiltAt")}
+    orders = found.get("orders")
+    if orders is not None:  # a customer's document may hold more than the latest
+        found["orders"] = {key: orders[key] for key in sorted(orders, key=int)[-RECENT_ORDERS:]}
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,143 @@
+"""A stack on moto for the operator's commands: queues, tables and log groups, no functions."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from infra.ops.__main__ import main
+from infra.ops.target import Target
+
+TABLES = {
+    "Orders": (("orderId", "N"),),
+    "CustomersOutbox": (("aggregateId", "S"), ("eventId", "S")),
+    "OrdersOutbox": (("aggregateId", "S"), ("eventId", "S")),
+}
+QUEUES = {
+    "CustomersSubscriberQueue": "customers-subscriber",
+    "OrdersSubscriberQueue": "orders-subscriber",
+    "OrdersSubscriberDeadLetterQueue": "orders-subscriber-dead-letters",
+    "OrdersOutboxRelayDeadLetterQueue": "orders-outbox-relay-dead-letters",
+}
+LOG_GROUPS = {
+    "OrdersSubscriberLogGroup": "orders-subscriber",
+    "CustomersSubscriberLogGroup": "customers-subscriber",
+    "OrdersOutboxRelayLogGroup": "orders-outbox-relay",
+}
+
+
+def _template() -> str:
+    resources: dict[str, Any] = {}
+    for logical_id, name in QUEUES.items():
+        properties: Any = {"QueueName": {"Fn::Sub": f"${{AWS::StackName}}-{name}"}}
+        resources[logical_id] = {"Type": "AWS::SQS::Queue", "Properties": properties}
+    for logical_id, name in LOG_GROUPS.items():
+        properties = {"LogGroupName": {"Fn::Sub": f"/aws/lambda/${{AWS::StackName}}-{name}"}}
+        resources[logical_id] = {"Type": "AWS::Logs::LogGroup", "Properties": properties}
+    for logical_id, keys in TABLES.items():
+        roles = zip(keys, ("HASH", "RANGE"), strict=False)
+        properties = {
+            "AttributeDefinitions": [{"AttributeName": k, "AttributeType": t} for k, t in keys],
+            "KeySchema": [{"AttributeName": key, "KeyType": role} for (key, _), role in roles],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        resources[logical_id] = {"Type": "AWS::DynamoDB::Table", "Properties": properties}
+    return json.dumps({"Resources": resources})
+
+
+@dataclass
+class OpsStack:
+    """The stack, and the commands as their user runs them."""
+
+    target: Target
+    capture: pytest.CaptureFixture[str]
+
+    def deploy(self) -> OpsStack:
+        self.target.client("cloudformation").create_stack(
+            StackName=self.target.stack_name, TemplateBody=_template()
+        )
+        return self
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run the command; return its exit code and all that it printed."""
+        code: Any = 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["infra.ops", *arguments])
+            patch.setattr(Target, "of", lambda *_: self.target)
+            patch.setattr("infra.ops.__main__.handle_interrupts", lambda: None)
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code
+        printed = self.capture.readouterr()
+        return int(code or 0), printed.out + printed.err
+
+    def put_item(self, table: str, **attributes: Any) -> None:
+        """Put an item of strings and numbers, or of attributes in DynamoDB's JSON."""
+        item = {
+            name: value
+            if isinstance(value, dict)
+            else {"N" if type(value) is int else "S": str(value)}
+            for name, value in attributes.items()
+        }
+        self.target.client("dynamodb").put_item(TableName=self.target.resource(table), Item=item)
+
+    def log(self, group: str, line: object) -> None:
+        """Write a line to the log group with the logical id."""
+        name = {"logGroupName": self.target.resource(group), "logStreamName": str(uuid4())}
+        logs = self.target.client("logs")
+        logs.create_log_stream(**name)
+        logs.put_log_events(
+            **name, logEvents=[{"timestamp": int(time.time() * 1000), "message": json.dumps(line)}]
+        )
+
+    def put(self, queue: str, body: object, **attributes: str) -> str:
+        """Send a message to the queue with the logical id; return its id."""
+        values = {n: {"DataType": "String", "StringValue": v} for n, v in attributes.items()}
+        answer = self.target.sqs.send_message(
+            QueueUrl=self.target.queue_url(queue),
+            MessageBody=body if isinstance(body, str) else json.dumps(body),
+            MessageAttributes=values,
+        )
+        return str(answer["MessageId"])
+
+    def bodies(self, queue: str) -> list[str]:
+        """Return the bodies of all visible messages of the queue, and leave them visible."""
+        url, found = self.target.queue_url(queue), list[Any]()
+        request = {"QueueUrl": url, "MaxNumberOfMessages": 10}
+        while received := self.target.sqs.receive_message(**request).get("Messages"):
+            found += received
+        for message in found:
+            handle = message["ReceiptHandle"]
+            self.target.sqs.change_message_visibility(
+                QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0
+            )
+        return sorted(message["Body"] for message in found)
+
+    def take(self, queue: str) -> tuple[str, dict[str, str]]:
+        """Delete the only message of the queue; return its body and its attributes."""
+        url = self.target.queue_url(queue)
+        (message,) = self.target.sqs.receive_message(
+            QueueUrl=url, MessageAttributeNames=["All"], MaxNumberOfMessages=10
+        )["Messages"]
+        self.target.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        attributes = message["MessageAttributes"]
+        return message["Body"], {name: value["StringValue"] for name, value in attributes.items()}
+
+
+@pytest.fixture
+def stack(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OpsStack]:
+    monkeypatch.setattr("infra.ops.dead_letters.LONG_POLL_SECONDS", 0)
+    with mock_aws():
+        yield OpsStack(Target("embedded", boto3.Session(), stack_name="shop"), capsys).deploy()
