@@ -168,6 +168,7 @@ class Deployment:
             "AwsEndpointUrl": "" if self.is_localstack else self.endpoint_url,
             "LogLevel": self.log_level,
             "AllowPublicApi": "yes",  # public on this machine only
+            "ApiRequestsPerSecond": "1000",  # MiniStack enforces the limit; 20 would refuse load tests
             **self.parameters,
         }
         known = self.build.template()["Parameters"]

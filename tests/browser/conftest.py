@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
-from tests.e2e.conftest import api, base_url, embedded_stack  # noqa: F401, fixtures
-
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOW_TO_GET_IT = "The browser tests need Chromium: `apt-get install chromium` on Debian, or set CHROMIUM to the path of one."
 ARGUMENTS = [
@@ -42,7 +40,7 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(base_url: str) -> Iterator[Browser]:  # noqa: F811
+def browser(base_url: str) -> Iterator[Browser]:
     """Start the browser for one module: Playwright's event loop disturbs tests of other modules."""
     path = chromium()
     with sync_playwright() as playwright:
@@ -85,7 +83,7 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Browser, base_url: str) -> Iterator[Visit]:  # noqa: F811
+def visit(browser: Browser, base_url: str) -> Iterator[Visit]:
     """Open a page. Afterwards check that the browser logged no error and contacted no other host."""
     width, height = DESKTOP
     context = browser.new_context(
