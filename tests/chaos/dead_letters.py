@@ -17,7 +17,7 @@ from tests.chaos.aws_faults import ChangedEvents, answered_with
 from tests.chaos.aws_proxy import Fault
 from tests.chaos.http import Request
 from tests.chaos.system import VISIBILITY_SECONDS, System
-from tests.chaos.verdict import Outcome
+from tests.chaos.verdict import DECISIONS, Outcome
 
 RELAY = "orders-outbox-relay"
 PATIENCE_SECONDS = 60.0
@@ -76,12 +76,11 @@ def unreadable_messages(system: System, orders: int) -> Outcome:
     return Outcome(placed, sent.total() + sum(fault.struck for fault in faults), findings)
 
 
-def redriven_after_the_fault(system: System) -> Outcome:
+def redriven_after_the_fault(system: System, _orders: int) -> Outcome:
     """Deny Orders its writes until each decision is a dead letter. Then allow them, and redrive the letters."""
     queue = "orders-subscriber"
     denied = answered_with(400, "AccessDeniedException")
-    decisions = writes("OrderApproved", "OrderRejected")
-    fault = Fault("TransactWriteItems", denied, concerns=decisions)
+    fault = Fault("TransactWriteItems", denied, concerns=writes(*DECISIONS))
     system.set_redelivery(queue, 1, receives=5)
     with system.aws.inject(fault):
         placed = system.place(DENIED_ORDERS, cancel_share=0)
@@ -136,9 +135,7 @@ def _wait_for(system: System, letters: dict[str, int], pending: int) -> list[str
     expected = ({f"{STACK_NAME}-{queue}{SUFFIX}": n for queue, n in letters.items()}, 0, pending)
 
     def look() -> Any:
-        seen = (system.dead_letter_depths(), system.queued(), system.pending())
-        system.show(f"waiting for {sum(letters.values())} dead letters; there are {seen[0]}")
-        return seen
+        return system.dead_letter_depths(), system.queued(), system.pending()
 
     try:
         wait_until(look, lambda seen: bool(seen == expected), PATIENCE_SECONDS, pause_seconds=0.5)

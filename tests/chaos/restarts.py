@@ -11,10 +11,9 @@ import httpx
 
 from infra.local.api_client import ApiClient, wait_until
 from infra.local.processes import free_port
-from infra.local.stack import EmbeddedStack, Step
+from infra.local.stack import EmbeddedStack
 from infra.ops.audit import audit
-from tests.chaos.clients import Clients, Placed
-from tests.chaos.system import Show
+from tests.chaos.clients import Placed, place
 from tests.chaos.verdict import Verdict
 
 ORDERS = 10
@@ -22,21 +21,20 @@ PATIENCE_SECONDS = 60.0
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 
 
-def emulator_ended(directory: Path, show: Show, step: Step) -> Verdict:
+def emulator_ended(directory: Path) -> Verdict:
     """Create orders, end the emulator, and start an empty stack in the same directory, for each signal."""
     launch = partial(
         EmbeddedStack.launch,
         port=free_port(),
         mongodb_port=free_port(),
         directory=directory,
-        step=step,
     )
     findings: list[str] = []
     orders = lost = 0
     stack = launch()
     try:
         for number in SIGNALS:
-            placed = Clients(stack.base_url, 2, show).place(ORDERS, customers=2, cancel_share=0)
+            placed = place(stack.base_url, ORDERS, customers=2, clients=2, cancel_share=0)
             orders += len(placed.orders)
             undecided = _undecided(stack, placed)
             lost += len(undecided)

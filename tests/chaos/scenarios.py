@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from infra.local.api_client import wait_until
 from infra.local.deployed_stack import STACK_NAME
@@ -26,7 +25,7 @@ from tests.chaos.aws_proxy import Fault
 from tests.chaos.dead_letters import writes
 from tests.chaos.http import Request
 from tests.chaos.system import SUBSCRIBERS, VISIBILITY_SECONDS, System
-from tests.chaos.verdict import Outcome
+from tests.chaos.verdict import DECISIONS, Outcome
 
 BEYOND_TIMEOUT_SECONDS = 4.0
 """Longer than the read timeout of the functions' DynamoDB clients, 3 s."""
@@ -34,80 +33,47 @@ OUTAGE_ORDERS = 12
 OUTAGE_SECONDS = 15.0
 """Longer than five deliveries, one second apart."""
 HOT_ORDERS = 200
+THROTTLED = answered_with(400, "ProvisionedThroughputExceededException")
+FAILED = answered_with(500, "InternalServerError")
 OPERATIONS = ("TransactWriteItems", "PutItem", "GetItem", "BatchGetItem")
-PROJECTION = "order-history-projection"
-
-
-@dataclass(frozen=True)
-class Size:
-    """The size of each scenario."""
-
-    orders: int
-    mongodb_down_seconds: float
-
-
-FULL = Size(orders=150, mongodb_down_seconds=30)
-SHORT = Size(orders=40, mongodb_down_seconds=8)
-Scenario = Callable[[System, Size], Outcome]
+REQUESTS = ("OrderCreated", "OrderCancelled")
+RESERVATIONS = (
+    "CustomerCreditReserved",
+    "CustomerCreditReservationFailed",
+    "CustomerCreditReleased",
+)
+Scenario = Callable[[System, int], Outcome]
+"""Takes the number of orders."""
 
 
 def under(faults: Callable[[System], list[Fault]]) -> Scenario:
     """Create orders and wait until all are decided while the faults are injected."""
 
-    def scenario(system: System, size: Size) -> Outcome:
+    def scenario(system: System, orders: int) -> Outcome:
         injected = faults(system)
         with system.aws.inject(*injected):
-            placed = system.place(size.orders)
+            placed = system.place(orders)
             system.settle()
         return Outcome(placed, sum(fault.struck for fault in injected))
 
     return scenario
 
 
-def relay_killed(system: System) -> list[Fault]:
-    """Kill a relay after PutEvents, before it gets the answer."""
-
-    def is_from(service: str) -> Callable[[Request], bool]:
-        source = f"{STACK_NAME}.{service}"
-        return lambda request: any(e["Source"] == source for e in request.json["Entries"])
-
-    return [
-        Fault(
-            "PutEvents",
-            worker_killed(system.workers, f"{service}-outbox-relay"),
-            share=0.3,
-            limit=4,
-            concerns=is_from(service),
-        )
-        for service in ("customers", "orders")
-    ]
+def killed(
+    system: System, function: str, operation: str, limit: int, concerns: Callable[[Request], bool]
+) -> Fault:
+    """Kill the function after the operation was performed, before it gets the answer."""
+    effect = worker_killed(system.workers, function)
+    return Fault(operation, effect, share=0.25, limit=limit, concerns=concerns)
 
 
-def killed_after_writing(
-    function: str, limit: int, *events: str
-) -> Callable[[System], list[Fault]]:
-    """Kill a function after it wrote one of the events, before it gets the answer."""
-    return lambda system: [
-        Fault(
-            "TransactWriteItems",
-            worker_killed(system.workers, function),
-            share=0.2,
-            limit=limit,
-            concerns=writes(*events),
-        )
-    ]
+def publishes(service: str) -> Callable[[Request], bool]:
+    """Match PutEvents with events of the service."""
+    source = f"{STACK_NAME}.{service}"
+    return lambda request: any(e["Source"] == source for e in request.json["Entries"])
 
 
-def subscribers_killed(system: System) -> list[Fault]:
-    answers = ("CustomerCreditReserved", "CustomerCreditReleased")
-    decisions = ("OrderApproved", "OrderRejected")
-    return [
-        *killed_after_writing("customers-subscriber", 2, *answers)(system),
-        *killed_after_writing("orders-subscriber", 2, *decisions)(system),
-    ]
-
-
-def projection_killed(system: System, size: Size) -> Outcome:
+def projection_killed(system: System, orders: int) -> Outcome:
     """Kill the projection again and again: between two writes, or before its messages are deleted."""
     killed = 0
 
@@ -115,31 +81,31 @@ def projection_killed(system: System, size: Size) -> Outcome:
         nonlocal killed
         for _ in range(9):
             time.sleep(0.7)
-            killed += system.workers.kill(PROJECTION)
+            killed += system.workers.kill("order-history-projection")
 
     killer = threading.Thread(target=kill_repeatedly)
     killer.start()
     try:
-        placed = system.place(size.orders)
+        placed = system.place(orders)
     finally:
         killer.join()
     system.settle()
     return Outcome(placed, killed)
 
 
-def late_reversed_twice(system: System, size: Size) -> Outcome:
+def late_reversed_twice(system: System, orders: int) -> Outcome:
     """Deliver all events late, in reverse order and twice."""
     bus = UnorderedBus(system.events, late_seconds=1)
     fault = Fault("PutEvents", bus.put_events)
     with system.aws.inject(fault):
-        placed = system.place(size.orders)
+        placed = system.place(orders)
         system.settle()
         wait_until(bus.has_delivered_all, bool, deadline_seconds=60, pause_seconds=1)
     system.settle()
     return Outcome(placed, fault.struck)
 
 
-def all_republished(system: System, size: Size) -> Outcome:
+def all_republished(system: System, orders: int) -> Outcome:
     """Republish all events, newest first: while orders are created, and after all are decided."""
     start, done = time.time(), threading.Event()
     republished = 0
@@ -152,7 +118,7 @@ def all_republished(system: System, size: Size) -> Outcome:
     thread = threading.Thread(target=republish)
     thread.start()
     try:
-        placed = system.place(size.orders)
+        placed = system.place(orders)
     finally:
         done.set()
         thread.join()
@@ -165,83 +131,32 @@ def all_republished(system: System, size: Size) -> Outcome:
     return Outcome(placed, republished, changed)
 
 
-def bus_throttles(_system: System) -> list[Fault]:
-    return [
-        Fault("PutEvents", answered_with(400, "ThrottlingException"), share=0.4),
-        Fault("PutEvents", answered_with(500, "InternalException"), share=0.3),
-    ]
-
-
-def bus_does_not_answer(_system: System) -> list[Fault]:
-    return [
-        Fault("PutEvents", answer_never_sent, share=0.5, limit=2),
-        Fault("PutEvents", answer_lost, share=0.4),
-    ]
-
-
-def dynamodb_throttles(system: System) -> list[Fault]:
-    throttled = answered_with(400, "ProvisionedThroughputExceededException")
-    return [
-        Fault("TransactWriteItems", cancelled_for("ThrottlingError"), share=0.2),
-        Fault("TransactWriteItems", answered_with(400, "ThrottlingException"), share=0.2),
-        Fault("PutItem", throttled, share=0.4),
-        Fault("GetItem", throttled, share=0.4),
-        Fault("BatchGetItem", throttled, share=0.3),
-        Fault("BatchGetItem", some_keys_unprocessed(system.dynamodb), share=0.5),
-    ]
-
-
-def outcome_unknown(_system: System) -> list[Fault]:
-    """Perform writes, and lose their answers or send them after the timeout."""
-    return [
-        Fault("TransactWriteItems", slow(BEYOND_TIMEOUT_SECONDS), share=0.02),
-        Fault("TransactWriteItems", answer_lost, share=0.2),
-        Fault("PutItem", answer_lost, share=0.2),
-        Fault("GetItem", request_lost, share=0.1),
-        Fault("BatchGetItem", request_lost, share=0.1),
-    ]
-
-
-def dynamodb_slow(_system: System) -> list[Fault]:
-    failed = answered_with(500, "InternalServerError")
-    return [
-        *(Fault(operation, slow(0.3), share=0.2) for operation in OPERATIONS),
-        *(Fault(operation, failed, share=0.1) for operation in OPERATIONS),
-    ]
-
-
-def mongodb_down(system: System, size: Size) -> Outcome:
+def mongodb_down(system: System, orders: int) -> Outcome:
     """MongoDB does not answer, then refuses connections, then is available again."""
     before = system.mongodb.struck
-    system.show("MongoDB is down")
     with system.mongodb.silent():
-        placed = system.place(size.orders)
-        time.sleep(size.mongodb_down_seconds / 2)
+        placed = system.place(orders)
+        time.sleep(orders / 10)
     with system.mongodb.down():
-        time.sleep(size.mongodb_down_seconds / 2)
+        time.sleep(orders / 10)
     system.settle()
     return Outcome(placed, system.mongodb.struck - before)
 
 
-def mongodb_slow(system: System, size: Size) -> Outcome:
+def mongodb_slow(system: System, orders: int) -> Outcome:
     before = system.mongodb.struck
     with system.mongodb.slow(0.03):
-        placed = system.place(size.orders)
+        placed = system.place(orders)
         system.settle()
     return Outcome(placed, system.mongodb.struck - before)
 
 
-def long_outage(system: System, _size: Size) -> Outcome:
+def long_outage(system: System, _orders: int) -> Outcome:
     """Fail every write of all subscribers for longer than five deliveries. No message becomes a dead letter."""
     before = system.mongodb.struck
     for queue in SUBSCRIBERS:
         system.set_redelivery(queue, 1)
-    reservations = ("CustomerCreditReserved", "CustomerCreditReservationFailed")
-    fault = Fault(
-        "TransactWriteItems",
-        answered_with(500, "InternalServerError"),
-        concerns=writes("OrderApproved", "OrderRejected", *reservations),
-    )
+    fault = Fault("TransactWriteItems", FAILED, concerns=writes(*RESERVATIONS, *DECISIONS))
     with system.mongodb.down(), system.aws.inject(fault):
         placed = system.place(OUTAGE_ORDERS, cancel_share=0)
         time.sleep(OUTAGE_SECONDS)
@@ -253,7 +168,7 @@ def long_outage(system: System, _size: Size) -> Outcome:
     return Outcome(placed, system.mongodb.struck - before + fault.struck, findings)
 
 
-def hot_customer(system: System, _size: Size) -> Outcome:
+def hot_customer(system: System, _orders: int) -> Outcome:
     """Create many orders of one customer at once."""
     placed = system.place(HOT_ORDERS, customers=1, clients=16)
     system.settle()
@@ -261,33 +176,71 @@ def hot_customer(system: System, _size: Size) -> Outcome:
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "relay killed after PutEvents": under(relay_killed),
-    "subscribers killed after their transaction": under(subscribers_killed),
+    "relay killed after PutEvents": under(
+        lambda system: [
+            killed(system, f"{service}-outbox-relay", "PutEvents", 4, publishes(service))
+            for service in ("customers", "orders")
+        ]
+    ),
+    "subscribers killed after their transaction": under(
+        lambda system: [
+            killed(system, "customers-subscriber", "TransactWriteItems", 2, writes(*RESERVATIONS)),
+            killed(system, "orders-subscriber", "TransactWriteItems", 2, writes(*DECISIONS)),
+        ]
+    ),
     "projection killed at any moment": projection_killed,
     "API killed between transaction and answer": under(
-        killed_after_writing("orders-api", 4, "OrderCreated", "OrderCancelled")
+        lambda system: [killed(system, "orders-api", "TransactWriteItems", 4, writes(*REQUESTS))]
     ),
     "events late, in reverse order, and twice": late_reversed_twice,
     "all events republished, newest first": all_republished,
     "EventBridge refuses some entries": under(
         lambda system: [Fault("PutEvents", some_entries_refused(system.events), share=0.5)]
     ),
-    "EventBridge throttles, and answers 500": under(bus_throttles),
-    "EventBridge does not answer": under(bus_does_not_answer),
+    "EventBridge throttles, and answers 500": under(
+        lambda _: [
+            Fault("PutEvents", answered_with(400, "ThrottlingException"), share=0.4),
+            Fault("PutEvents", answered_with(500, "InternalException"), share=0.3),
+        ]
+    ),
+    "EventBridge does not answer": under(
+        lambda _: [
+            Fault("PutEvents", answer_never_sent, share=0.5, limit=2),
+            Fault("PutEvents", answer_lost, share=0.4),
+        ]
+    ),
     "DynamoDB: TransactionConflict": under(
         lambda _: [Fault("TransactWriteItems", cancelled_for("TransactionConflict"), share=0.4)]
     ),
-    "DynamoDB throttles": under(dynamodb_throttles),
-    "DynamoDB: outcome unknown": under(outcome_unknown),
-    "DynamoDB slow, and answers 500": under(dynamodb_slow),
+    "DynamoDB throttles": under(
+        lambda system: [
+            Fault("TransactWriteItems", cancelled_for("ThrottlingError"), share=0.2),
+            Fault("TransactWriteItems", answered_with(400, "ThrottlingException"), share=0.2),
+            Fault("PutItem", THROTTLED, share=0.4),
+            Fault("GetItem", THROTTLED, share=0.4),
+            Fault("BatchGetItem", THROTTLED, share=0.3),
+            Fault("BatchGetItem", some_keys_unprocessed(system.dynamodb), share=0.5),
+        ]
+    ),
+    "DynamoDB: outcome unknown": under(
+        lambda _: [
+            Fault("TransactWriteItems", slow(BEYOND_TIMEOUT_SECONDS), share=0.02),
+            Fault("TransactWriteItems", answer_lost, share=0.2),
+            Fault("PutItem", answer_lost, share=0.2),
+            Fault("GetItem", request_lost, share=0.1),
+            Fault("BatchGetItem", request_lost, share=0.1),
+        ]
+    ),
+    "DynamoDB slow, and answers 500": under(
+        lambda _: [
+            *(Fault(operation, slow(0.3), share=0.2) for operation in OPERATIONS),
+            *(Fault(operation, FAILED, share=0.1) for operation in OPERATIONS),
+        ]
+    ),
     "MongoDB silent, then down, then back": mongodb_down,
     "MongoDB slow": mongodb_slow,
     "outage longer than five deliveries": long_outage,
-    "unreadable messages in queues and outbox, redriven": lambda system, size: (
-        dead_letters.unreadable_messages(system, size.orders)
-    ),
-    "dead letters redriven after the fault": lambda system, _: (
-        dead_letters.redriven_after_the_fault(system)
-    ),
+    "unreadable messages in queues and outbox, redriven": dead_letters.unreadable_messages,
+    "dead letters redriven after the fault": dead_letters.redriven_after_the_fault,
     "200 orders of one customer at once": hot_customer,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,12 +19,12 @@ from infra.local.api_client import ApiClient
 from infra.local.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
 from infra.local.emulators import mongodb_uri
 from infra.local.processes import free_port
-from infra.local.stack import EmbeddedStack, Step
+from infra.local.stack import EmbeddedStack
 from infra.ops.audit import queue_depths
 from infra.ops.dead_letters import SUFFIX, DeadLetterQueues
 from infra.ops.target import Target
 from tests.chaos.aws_proxy import AwsProxy
-from tests.chaos.clients import Clients, Placed
+from tests.chaos.clients import Placed, place
 from tests.chaos.event_loop import EventLoop
 from tests.chaos.mongodb_proxy import MongoDbProxy
 from tests.chaos.workers import Workers
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 Item = dict[str, Any]
-Show = Callable[[str], None]
 
 SUBSCRIBERS = ("customers-subscriber", "orders-subscriber", "order-history-projection")
 OUTBOXES = ("CustomersOutbox", "OrdersOutbox")
@@ -67,13 +66,12 @@ class System:
     sqs: SQSClient
     dynamodb: DynamoDBClient
     events: EventBridgeClient
-    show: Show
     published: set[str] = field(default_factory=set)
     """Ids of the events that the bus delivered."""
 
     @classmethod
     @contextmanager
-    def start(cls, directory: Path, show: Show, step: Step) -> Iterator[System]:
+    def start(cls, directory: Path) -> Iterator[System]:
         """Run the system during the block, with every function warm."""
         with ExitStack() as contexts:
             loop = contexts.enter_context(EventLoop.running())
@@ -88,7 +86,6 @@ class System:
                         "AwsEndpointUrl": aws.url,
                         "MongoDbUri": mongodb_uri(mongodb.port),
                     },
-                    step=step,
                 )
             )
             client: Any = partial(
@@ -103,14 +100,12 @@ class System:
                 sqs=client("sqs"),
                 dynamodb=client("dynamodb"),
                 events=client("events"),
-                show=show,
             )
             contexts.enter_context(self._witness())
             for name in SUBSCRIBERS:
                 self.set_redelivery(name, VISIBILITY_SECONDS)
-            with step("Warming up every function"):
-                self.place(WARM_UP_ORDERS)
-                self.settle()
+            self.place(WARM_UP_ORDERS)
+            self.settle()
             yield self
 
     @contextmanager
@@ -145,12 +140,9 @@ class System:
             stopped.set()
             thread.join()
 
-    def place(
-        self, orders: int, customers: int = 5, *, clients: int = 8, cancel_share: float = 0.1
-    ) -> Placed:
-        """Create orders by concurrent clients and cancel a share of them."""
-        place = Clients(self.stack.base_url, clients, self.show).place
-        return place(orders, customers, cancel_share=cancel_share)
+    def place(self, orders: int, customers: int = 5, **options: Any) -> Placed:
+        """Create orders by concurrent clients and cancel some of them."""
+        return place(self.stack.base_url, orders, customers, **options)
 
     def dead_letters(self) -> DeadLetterQueues:
         return DeadLetterQueues(Target.of("embedded", 0, self.stack.aws_endpoint_url, STACK_NAME))
@@ -209,7 +201,6 @@ class System:
         """
         deadline = time.monotonic() + SETTLE_SECONDS
         while left := self._left_to_do():
-            self.show(f"waiting for {left}")
             if time.monotonic() > deadline:
                 dead = self.dead_letter_depths()
                 raise NotSettledError(
