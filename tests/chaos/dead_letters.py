@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -110,7 +111,7 @@ def _padded(detail: str) -> str:
 def _send_unreadable(system: System) -> Counter[str]:
     """Send a message for each of REASONS to each subscriber's queue. Return the numbers by queue."""
     metadata = {
-        "eventId": "unreadable",
+        "eventId": str(uuid.uuid4()),
         "aggregateType": "Order",
         "aggregateId": "1",
         "aggregateVersion": 1,
