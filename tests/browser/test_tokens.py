@@ -31,7 +31,7 @@ def test_token_is_requested_and_kept_in_the_tab_only(visit: Visit, issuer: Issue
     token.fill("forged")
     page.get_by_role("button", name="Use token").click()
     expect(token).to_be_visible()
-    token.fill(issuer.sign(scope=EVERYTHING).removeprefix("Bearer "))
+    token.fill(issuer.sign(scope=f"{EVERYTHING} customers:all").removeprefix("Bearer "))
     page.get_by_role("button", name="Use token").click()
 
     expect(token).to_be_hidden()

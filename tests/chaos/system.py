@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -39,6 +38,7 @@ Item = dict[str, Any]
 SUBSCRIBERS = ("customers-subscriber", "orders-subscriber", "order-history-projection")
 OUTBOXES = ("CustomersOutbox", "OrdersOutbox")
 TABLES = ("Customers", "Orders", *OUTBOXES)
+VIEW = ("customers", "orders", "names")
 VISIBILITY_SECONDS = 15
 """Visibility timeout of the queues. Shorter than in the template, but not shorter than the functions' timeout."""
 WARM_UP_ORDERS = 16
@@ -46,8 +46,6 @@ SETTLE_SECONDS = 150.0
 PAUSE_SECONDS = 0.5
 BUS_ENTRIES = 10
 """Maximum number of entries in PutEvents."""
-WITNESS = "witness"
-"""A queue outside the stack that receives every event."""
 
 
 class NotSettledError(Exception):
@@ -66,8 +64,6 @@ class System:
     sqs: SQSClient
     dynamodb: DynamoDBClient
     events: EventBridgeClient
-    published: set[str] = field(default_factory=set)
-    """Ids of the events that the bus delivered."""
 
     @classmethod
     @contextmanager
@@ -101,44 +97,11 @@ class System:
                 dynamodb=client("dynamodb"),
                 events=client("events"),
             )
-            contexts.enter_context(self._witness())
             for name in SUBSCRIBERS:
                 self.set_redelivery(name, VISIBILITY_SECONDS)
             self.place(WARM_UP_ORDERS)
             self.settle()
             yield self
-
-    @contextmanager
-    def _witness(self) -> Iterator[None]:
-        """Record the id of each event on the bus during the block."""
-        url = self.sqs.create_queue(QueueName=WITNESS)["QueueUrl"]
-        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        pattern = json.dumps({"source": [{"prefix": f"{STACK_NAME}."}]})
-        self.events.put_rule(Name=WITNESS, EventBusName=STACK_NAME, EventPattern=pattern)
-        target: Any = {"Id": WITNESS, "Arn": answer["Attributes"]["QueueArn"]}
-        self.events.put_targets(Rule=WITNESS, EventBusName=STACK_NAME, Targets=[target])
-        stopped = threading.Event()
-
-        def watch() -> None:
-            while not stopped.is_set():
-                answer = self.sqs.receive_message(
-                    QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1
-                )
-                entries: list[Any] = []
-                for message in answer.get("Messages", []):
-                    self.published.add(json.loads(message["Body"])["detail"]["metadata"]["eventId"])
-                    receipt = message["ReceiptHandle"]
-                    entries.append({"Id": str(len(entries)), "ReceiptHandle": receipt})
-                if entries:
-                    self.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-
-        thread = threading.Thread(target=watch, name=WITNESS)
-        thread.start()
-        try:
-            yield
-        finally:
-            stopped.set()
-            thread.join()
 
     def place(self, orders: int, customers: int = 5, **options: Any) -> Placed:
         """Create orders by concurrent clients and cancel some of them."""
@@ -183,19 +146,29 @@ class System:
         """Return all documents of the view by collection."""
         with MongoClient[Item](self.stack.mongodb_uri) as client:
             database = client.get_default_database()
-            return {name: list(database[name].find()) for name in database.list_collection_names()}
+            return {name: list(database[name].find()) for name in VIEW}
 
     def pending(self) -> int:
         """Return the number of PENDING orders."""
         return sum(order["state"]["S"] == "PENDING" for order in self.items("Orders"))
 
-    def unpublished(self) -> set[str]:
-        """Return the ids of the outbox items that the bus did not deliver."""
-        written = {item["eventId"]["S"] for outbox in OUTBOXES for item in self.items(outbox)}
-        return written - self.published
+    def _missing_in_view(self) -> int:
+        """Return the number of outbox items that the relays did not publish or the view did not handle yet."""
+        view = self.view()
+        handled = {event_id for order in view["orders"] for event_id in order.get("events", {})}
+        customers = {str(document["_id"]) for document in view["names"]}
+        return sum(
+            item["eventId"]["S"] not in handled
+            and not (
+                item["eventType"]["S"] == "CustomerCreated"
+                and item["aggregateId"]["S"] in customers
+            )
+            for outbox in OUTBOXES
+            for item in self.items(outbox)
+        )
 
     def settle(self) -> None:
-        """Wait until every order is decided, every event published and every queue empty.
+        """Wait until every order is decided, every event is in the view and every queue is empty.
 
         Raises: NotSettledError after SETTLE_SECONDS.
         """
@@ -213,8 +186,8 @@ class System:
             return f"{queued} messages"
         if pending := self.pending():
             return f"{pending} PENDING orders"
-        if unpublished := len(self.unpublished()):
-            return f"{unpublished} unpublished events"
+        if missing := self._missing_in_view():
+            return f"{missing} events that are not in the view"
         # Again, because the orders and events of a moment ago may have led to messages.
         return f"{queued} messages" if (queued := self.queued()) else ""
 

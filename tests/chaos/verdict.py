@@ -1,4 +1,4 @@
-"""The audit after each scenario: compare what the API confirmed with tables, outboxes, bus, view and queues."""
+"""The audit after each scenario: compare what the API confirmed with tables, outboxes, view and queues."""
 
 from __future__ import annotations
 
@@ -44,8 +44,6 @@ class Evidence:
 
     tables: Mapping[str, Sequence[Item]]
     view: Mapping[str, Sequence[Any]]
-    unpublished: frozenset[str] = frozenset()
-    """Ids of outbox items that the bus did not deliver."""
     queue_depths: Mapping[str, int] = field(default_factory=dict)
     """Number of messages by queue, dead-letter queues included."""
     disagreements: Sequence[str] = ()
@@ -56,7 +54,6 @@ class Evidence:
         return cls(
             tables={table: list(system.items(table)) for table in TABLES},
             view=system.view(),
-            unpublished=frozenset(system.unpublished()),
             queue_depths=queue_depths(system.sqs, STACK_NAME),
             disagreements=audit(system.api).findings,
         )
@@ -81,7 +78,6 @@ def judge(outcome: Outcome, evidence: Evidence) -> Verdict:
         *(f"order {i} was confirmed, and is missing or PENDING" for i in lost),
         *(f"order {i} was not confirmed, or was decided twice" for i in duplicated),
         *(f"customer {i} has more approved orders than credit" for i in over_limit),
-        *(f"event {event_id} was never published" for event_id in evidence.unpublished),
         *(f"{depth} messages in {name}" for name, depth in evidence.queue_depths.items() if depth),
         *evidence.disagreements,
         *violations(

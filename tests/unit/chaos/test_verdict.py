@@ -100,7 +100,6 @@ def test_more_approved_than_the_limit_is_over_the_limit(good: Evidence) -> None:
 
 def test_unfinished_work_and_differences_are_found(good: Evidence) -> None:
     for evidence in (
-        replace(good, unpublished=frozenset({"an event"})),
         replace(good, queue_depths={"queue": 1}),
         replace(good, disagreements=["the view is behind"]),
         replace(good, view={**good.view, "orders": []}),
