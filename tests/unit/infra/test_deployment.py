@@ -38,7 +38,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, message: str) -> tuple[dict[str, Any
     """Deploy to a CloudFormation that refuses. Return its request and the error's text."""
     cloudformation = RefusingCloudFormation(message)
     monkeypatch.setattr(DeployedStack, "cloudformation", cloudformation)
-    monkeypatch.setattr(Build, "template", lambda _: {"Parameters": {"MongoDbUri": {}}})
+    parameters: dict[str, Any] = {"MongoDbUri": {}, "ApiRequestsPerSecond": {}}
+    monkeypatch.setattr(Build, "template", lambda _: {"Parameters": parameters})
     deployment = Deployment("http://127.0.0.1:1", PASSWORD_URI)
     with pytest.raises(EmbeddedError) as error:
         deployment._create_change_set("http://127.0.0.1:1/bucket/key", "id", is_new=True)
@@ -54,6 +55,15 @@ def test_template_is_named_by_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (ROOT / file).stat().st_size < MAX_TEMPLATE_BYTES / 4, (
             file
         )  # SAM's transform adds to it
+
+
+def test_emulator_is_not_throttled_at_the_default_of_20_requests_per_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request, _ = refuse(monkeypatch, "no")
+
+    values = {each["ParameterKey"]: each["ParameterValue"] for each in request["Parameters"]}
+    assert values["ApiRequestsPerSecond"] == "1000"
 
 
 def test_errors_name_the_reason_without_template_and_password(
