@@ -6,6 +6,8 @@ import os
 
 from hypothesis import settings
 
+from tests.stacks import api, base_url, issuer, local_stack, token_stack  # noqa: F401, fixtures
+
 REGION = "us-east-1"
 
 for name in list(os.environ):

@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
-from tests.e2e.conftest import api, base_url, embedded_stack  # noqa: F401, fixtures
-
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOW_TO_GET_IT = "The browser tests need Chromium: `apt-get install chromium` on Debian, or set CHROMIUM to the path of one."
 ARGUMENTS = [
@@ -24,9 +22,7 @@ DEADLINE_MILLISECONDS = 90_000
 DESKTOP, PHONE = (1440, 900), (375, 812)
 
 # The view answers 404 until it has handled the first event. The page retries; browsers log each 404.
-VIEW_IS_BEHIND = re.compile(
-    r"status of 404 .*/(customers/\d+/orderhistory|orderhistory/orders/\d+)\b"
-)
+VIEW_IS_BEHIND = r"status of 404 .*/(customers/\d+/orderhistory|orderhistory/orders/\d+)\b"
 
 expect.set_options(timeout=DEADLINE_MILLISECONDS)
 
@@ -42,7 +38,7 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(base_url: str) -> Iterator[Browser]:  # noqa: F811
+def browser(base_url: str) -> Iterator[Browser]:
     """Start the browser for one module: Playwright's event loop disturbs tests of other modules."""
     path = chromium()
     with sync_playwright() as playwright:
@@ -71,26 +67,12 @@ class Visit:
             self.errors.clear()
         return self.page
 
-    def unexpected_errors(self) -> list[str]:
-        return [
-            error
-            for error in self.errors
-            if not VIEW_IS_BEHIND.search(error)
-            and not any(re.search(pattern, error) for pattern in self.expected_errors)
-        ]
-
-    def hosts(self) -> set[str]:
-        """Return the hosts of all requests. data: URLs have none."""
-        return {urlsplit(request.url).netloc for request in self.requests} - {""}
-
 
 @pytest.fixture
-def visit(browser: Browser, base_url: str) -> Iterator[Visit]:  # noqa: F811
+def visit(browser: Browser, base_url: str) -> Iterator[Visit]:
     """Open a page. Afterwards check that the browser logged no error and contacted no other host."""
-    width, height = DESKTOP
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, reduced_motion="reduce"
-    )
+    viewport = {"width": DESKTOP[0], "height": DESKTOP[1]}
+    context = browser.new_context(viewport=viewport, reduced_motion="reduce")  # type: ignore[arg-type]
     context.set_default_timeout(DEADLINE_MILLISECONDS)
     page = context.new_page()
     visit = Visit(page, base_url)
@@ -107,5 +89,7 @@ def visit(browser: Browser, base_url: str) -> Iterator[Visit]:  # noqa: F811
     yield visit
     page.unroute_all(behavior="ignoreErrors")  # a handler may still wait for its answer
     context.close()
-    assert visit.unexpected_errors() == []
-    assert visit.hosts() <= {urlsplit(base_url).netloc}
+    expected = [VIEW_IS_BEHIND, *visit.expected_errors]
+    assert [e for e in visit.errors if not any(re.search(one, e) for one in expected)] == []
+    hosts = {urlsplit(request.url).netloc for request in visit.requests}
+    assert hosts <= {urlsplit(base_url).netloc, ""}  # data: URLs have no host

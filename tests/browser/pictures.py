@@ -62,9 +62,7 @@ def place_twenty_orders(page: Page) -> Iterator[tuple[float, bytes]]:
 def record_twenty_orders(page: Page) -> None:
     """Write twenty-orders.webp: from the click to the verdict."""
     create_customer(page, name="Ada Lovelace")
-    list(
-        place_twenty_orders(page)
-    )  # starts the functions, so that the recording shows no cold start
+    list(place_twenty_orders(page))  # warms up the functions
     create_customer(page, name="Grace Hopper")
     page.evaluate("scrollTo(0, 0)")
     frames = list(place_twenty_orders(page))

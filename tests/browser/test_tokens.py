@@ -5,19 +5,22 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from infra.local.stack import EmbeddedStack
 from tests.browser.actions import create_customer, expect_state, place_order
 from tests.browser.conftest import Visit
-from tests.e2e import test_bearer_tokens
-from tests.e2e.test_bearer_tokens import EVERYTHING, base_url, issuer  # noqa: F401, fixtures
+from tests.e2e.test_bearer_tokens import EVERYTHING
 from tests.issuer import Issuer
+from tests.stacks import local_stack_only
 
-pytestmark = [pytest.mark.timeout(400), test_bearer_tokens.pytestmark]
+pytestmark = [pytest.mark.timeout(400), local_stack_only]
 
 
-def test_token_is_requested_and_kept_in_the_tab_only(
-    visit: Visit,
-    issuer: Issuer,  # noqa: F811
-) -> None:
+@pytest.fixture(scope="module")
+def base_url(token_stack: EmbeddedStack) -> str:
+    return token_stack.base_url
+
+
+def test_token_is_requested_and_kept_in_the_tab_only(visit: Visit, issuer: Issuer) -> None:
     visit.expected_errors = ["status of 401"]
     page = visit.open("/docs")
     expect(page.locator("#token-notice")).to_contain_text("needs a bearer token")
@@ -28,7 +31,7 @@ def test_token_is_requested_and_kept_in_the_tab_only(
     token.fill("forged")
     page.get_by_role("button", name="Use token").click()
     expect(token).to_be_visible()
-    token.fill(issuer.sign(scope=EVERYTHING).removeprefix("Bearer "))
+    token.fill(issuer.sign(scope=f"{EVERYTHING} customers:all").removeprefix("Bearer "))
     page.get_by_role("button", name="Use token").click()
 
     expect(token).to_be_hidden()
@@ -47,7 +50,7 @@ def test_token_is_requested_and_kept_in_the_tab_only(
     expect(page.locator("#token-notice")).to_be_hidden()
 
 
-def test_missing_scope_is_named(visit: Visit, issuer: Issuer) -> None:  # noqa: F811
+def test_missing_scope_is_named(visit: Visit, issuer: Issuer) -> None:
     visit.expected_errors = ["status of 40[13]"]
     page = visit.open()
     page.get_by_label("Bearer token").fill(issuer.sign().removeprefix("Bearer "))

@@ -1,1 +1,1 @@
-"""Faults, injected from outside while orders are made, and after each the same audit. `make chaos` runs them all."""
+"""Fault injection on a running stack, with an audit after each fault. Run it with `make chaos`."""

@@ -1,4 +1,4 @@
-"""What AWS does to its callers on a bad day, as effects of faults in the proxy."""
+"""Effects of faults in AWS: errors, conflicts, lost answers, partial failures, killed functions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
 
-# Longer than any function may take.
-FOREVER_SECONDS = 60.0
+SILENT_SECONDS = 60.0
+"""Longer than the functions' timeouts."""
 dice = random.Random(2026)
 
 
 def answered_with(status: int, code: str) -> Effect:
-    """The request is refused, and does nothing."""
+    """Refuse the request with an error."""
 
     async def effect(_request: Request, _forward: Forward) -> Response:
         return Response.error(status, code)
@@ -32,36 +32,35 @@ def answered_with(status: int, code: str) -> Effect:
 
 
 def cancelled_for(reason: str) -> Effect:
-    """The transaction is cancelled, for the reason given with one of its items, and writes nothing.
+    """Cancel the transaction with the reason at one of its items.
 
     Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
     """
 
     async def effect(request: Request, _forward: Forward) -> Response:
-        items = len(request.json["TransactItems"])
-        culprit = dice.randrange(items)
-        reasons = [{"Code": reason if item == culprit else "None"} for item in range(items)]
+        reasons = [{"Code": "None"} for _ in request.json["TransactItems"]]
+        dice.choice(reasons)["Code"] = reason
         return Response.error(400, "TransactionCanceledException", CancellationReasons=reasons)
 
     return effect
 
 
 async def answer_lost(request: Request, forward: Forward) -> None:
-    """The request does what it should, and nobody is told."""
+    """Perform the request, then close the connection."""
     await forward(request)
 
 
 async def answer_never_sent(_request: Request, _forward: Forward) -> None:
-    """The request does nothing, and whoever made it waits for as long as they can."""
-    await asyncio.sleep(FOREVER_SECONDS)
+    """Perform nothing and let the caller run into its timeout."""
+    await asyncio.sleep(SILENT_SECONDS)
 
 
 async def request_lost(_request: Request, _forward: Forward) -> None:
-    """The connection breaks before the request has done anything."""
+    """Perform nothing and close the connection."""
 
 
 def some_keys_unprocessed(dynamodb: DynamoDBClient) -> Effect:
-    """BatchGetItem gives one of the items, and asks to be asked for the rest again."""
+    """Answer BatchGetItem with one item and return the other keys as unprocessed."""
 
     async def effect(request: Request, _forward: Forward) -> Response:
         ((table, wanted),) = request.json["RequestItems"].items()
@@ -75,7 +74,7 @@ def some_keys_unprocessed(dynamodb: DynamoDBClient) -> Effect:
 
 
 def slow(seconds: float) -> Effect:
-    """The request is carried out, and up to twice so late."""
+    """Perform the request after half to twice the delay."""
 
     async def effect(request: Request, forward: Forward) -> Response:
         await asyncio.sleep(seconds * dice.uniform(0.5, 2))
@@ -85,50 +84,44 @@ def slow(seconds: float) -> Effect:
 
 
 def some_entries_refused(events: EventBridgeClient) -> Effect:
-    """The bus takes some of the entries, at most all but one, and refuses the rest."""
+    """Publish some entries of PutEvents and refuse at least one."""
 
     async def effect(request: Request, _forward: Forward) -> Response:
         entries = request.json["Entries"]
         refused = set(dice.sample(range(len(entries)), dice.randint(1, len(entries))))
-        taken = [entry for position, entry in enumerate(entries) if position not in refused]
-        if taken:  # by a client of ours, because what is changed has to be signed anew
-            await asyncio.to_thread(events.put_events, Entries=taken)
+        accepted = [entry for position, entry in enumerate(entries) if position not in refused]
+        if accepted:  # with an own client: a changed request needs another signature
+            await asyncio.to_thread(events.put_events, Entries=accepted)
         refusal = {"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"}
-        return Response.ok(
-            {
-                "FailedEntryCount": len(refused),
-                "Entries": [refusal if p in refused else _taken() for p in range(len(entries))],
-            }
-        )
+        results = [refusal if p in refused else _accepted() for p in range(len(entries))]
+        return Response.ok({"FailedEntryCount": len(refused), "Entries": results})
 
     return effect
 
 
-class SpoiledEvents:
-    """A transaction is done, but for the event in it, to the detail of which something was done."""
+class ChangedEvents:
+    """Perform a transaction with changed details of its events."""
 
-    def __init__(self, dynamodb: DynamoDBClient, spoil: Callable[[str], str]) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, change: Callable[[str], str]) -> None:
         self._dynamodb = dynamodb
-        self._spoil = spoil
+        self._change = change
         self.originals: list[Any] = []
-        """The outbox items as they should have been written, with their tables: `{TableName, Item}`."""
+        """The outbox items without the change: `{TableName, Item}`."""
 
     async def write(self, request: Request, _forward: Forward) -> Response:
-        """The answer to TransactWriteItems."""
-        originals = copy.deepcopy(request.json["TransactItems"])
-        spoiled = copy.deepcopy(originals)
-        for original, item in zip(originals, spoiled, strict=True):
-            detail = item.get("Put", {}).get("Item", {}).get("detail")
-            if detail is not None:
-                detail["S"] = self._spoil(detail["S"])
-                put = original["Put"]
-                self.originals.append({"TableName": put["TableName"], "Item": put["Item"]})
-        await asyncio.to_thread(self._dynamodb.transact_write_items, TransactItems=spoiled)
+        items = request.json["TransactItems"]
+        for item in items:
+            put = item.get("Put", {})
+            if "detail" in put.get("Item", {}):
+                original = {name: put[name] for name in ("TableName", "Item")}
+                self.originals.append(copy.deepcopy(original))
+                put["Item"]["detail"]["S"] = self._change(put["Item"]["detail"]["S"])
+        await asyncio.to_thread(self._dynamodb.transact_write_items, TransactItems=items)
         return Response.ok({})
 
 
 def worker_killed(workers: Workers, function: str) -> Effect:
-    """The request does what it should; the function's processes are killed before they are told."""
+    """Perform the request, then kill the function's processes before they read the answer."""
 
     async def effect(request: Request, forward: Forward) -> None:
         await forward(request)
@@ -138,7 +131,7 @@ def worker_killed(workers: Workers, function: str) -> Effect:
 
 
 class UnorderedBus:
-    """Takes events at once, and delivers them late, in reverse order and twice: as a bus may."""
+    """Accepts events at once. Publishes them late, in reverse order and twice."""
 
     def __init__(self, events: EventBridgeClient, late_seconds: float) -> None:
         self._events = events
@@ -146,16 +139,14 @@ class UnorderedBus:
         self._kept: list[Any] = []
         self._delivery: asyncio.Task[None] | None = None
 
-    async def take(self, request: Request, _forward: Forward) -> Response:
-        """The answer to PutEvents, whose events are not delivered yet."""
+    async def put_events(self, request: Request, _forward: Forward) -> Response:
         entries = request.json["Entries"]
         self._kept += entries
-        if self._delivery is None or self._delivery.done():
+        if self.has_delivered_all():
             self._delivery = asyncio.create_task(self._deliver())
-        return Response.ok({"FailedEntryCount": 0, "Entries": [_taken() for _ in entries]})
+        return Response.ok({"FailedEntryCount": 0, "Entries": [_accepted() for _ in entries]})
 
     def has_delivered_all(self) -> bool:
-        """Whether nothing is kept back."""
         return self._delivery is None or self._delivery.done()
 
     async def _deliver(self) -> None:
@@ -166,5 +157,5 @@ class UnorderedBus:
                 await asyncio.to_thread(self._events.put_events, Entries=[entry])
 
 
-def _taken() -> dict[str, str]:
+def _accepted() -> dict[str, str]:
     return {"EventId": str(uuid.uuid4())}

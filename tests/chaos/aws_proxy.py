@@ -1,4 +1,4 @@
-"""An HTTP proxy between the functions and the emulator of AWS, in which requests can be made to fail."""
+"""An HTTP proxy between the functions and the emulator of AWS that injects faults."""
 
 from __future__ import annotations
 
@@ -14,29 +14,24 @@ from tests.chaos.http import Request, Response
 
 Forward = Callable[[Request], Awaitable[Response]]
 Effect = Callable[[Request, Forward], Awaitable[Response | None]]
-"""What becomes of a request: its answer, or None for a connection that is closed without one."""
-
-BROKEN = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
-
-
-def any_request(_: Request) -> bool:
-    return True
+"""Returns the response to a request, or None to close the connection without one."""
 
 
 @dataclass
 class Fault:
-    """What happens to a share of the requests for one operation, at most `limit` times."""
+    """An effect on a share of the requests for one operation, at most `limit` times."""
 
     operation: str
     effect: Effect
     share: float = 1.0
     limit: float = float("inf")
-    concerns: Callable[[Request], bool] = any_request
+    concerns: Callable[[Request], bool] = lambda _: True
     struck: int = 0
+    """Number of requests that were affected."""
     dice: random.Random = field(default_factory=lambda: random.Random(2026))
 
     def strikes(self, request: Request) -> bool:
-        """Whether it is this request's turn. Counts it, if so."""
+        """Return whether the fault affects this request, and count it."""
         strikes = (
             request.operation == self.operation
             and self.struck < self.limit
@@ -48,24 +43,19 @@ class Fault:
 
 
 class AwsProxy:
-    """Passes everything on, but for what the faults of the moment strike."""
+    """Forwards every request that no injected fault affects."""
 
     def __init__(self, loop: EventLoop, target_port: int) -> None:
-        self._loop = loop
         self._target_port = target_port
         self._faults: tuple[Fault, ...] = ()
-        # asyncio itself remembers only weakly what serves a connection whose other end is gone.
+        # asyncio keeps only weak references to the tasks of closed connections.
         self._serving: set[asyncio.Task[None] | None] = set()
-        self._server = loop.run(asyncio.start_server(self._serve, LOCALHOST, 0))
-        self.port: int = self._server.sockets[0].getsockname()[1]
-
-    @property
-    def url(self) -> str:
-        return f"http://{LOCALHOST}:{self.port}"
+        server = loop.run(asyncio.start_server(self._serve, LOCALHOST, 0))
+        self.url = f"http://{LOCALHOST}:{server.sockets[0].getsockname()[1]}"
 
     @contextmanager
     def inject(self, *faults: Fault) -> Iterator[None]:
-        """The faults strike inside the block. The first that strikes a request decides what becomes of it."""
+        """Inject the faults during the block. The first that affects a request decides its response."""
         self._faults = faults
         try:
             yield
@@ -75,8 +65,8 @@ class AwsProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream = Upstream(self._target_port)
         self._serving.add(task := asyncio.current_task())
-        # Cancelled at the end of it all, of which asyncio would complain.
-        with suppress(*BROKEN, asyncio.CancelledError):
+        # The end of the loop cancels the tasks.
+        with suppress(OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
             while (
                 response := await self._answer(await Request.read(reader), upstream)
             ) is not None:
@@ -94,22 +84,22 @@ class AwsProxy:
 
 
 class Upstream:
-    """One connection to the emulator, for one request at a time. The proxy has one for each of its own."""
+    """A connection to the emulator, for one request at a time."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def forward(self, request: Request) -> Response:
-        """The emulator's answer. Raises: one of BROKEN if there is none."""
-        if self._reader is None or self._writer is None or self._reader.at_eof():
+        """Return the emulator's response. Raises: OSError or EOFError if the connection fails."""
+        if self._streams is None or self._streams[0].at_eof():
             self.close()
-            self._reader, self._writer = await asyncio.open_connection(LOCALHOST, self._port)
-        self._writer.write(request.to_bytes())
-        await self._writer.drain()
-        return await Response.read(self._reader)
+            self._streams = await asyncio.open_connection(LOCALHOST, self._port)
+        reader, writer = self._streams
+        writer.write(request.to_bytes())
+        await writer.drain()
+        return await Response.read(reader)
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        if self._streams is not None:
+            self._streams[1].close()

@@ -1,4 +1,4 @@
-"""Clients that make orders as real ones would: each request with an Idempotency-Key, again until it is answered."""
+"""Clients that create customers and orders. Each retries a request with its Idempotency-Key until it is answered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -17,104 +17,85 @@ import httpx
 from infra.local.api_client import ApiClient
 
 T = TypeVar("T")
-GIVE_UP_SECONDS = 90.0
-PAUSE_SECONDS = 0.2
-LOOK_SECONDS = 0.2
-DEAREST = 100
-"""The largest order total; the average is half of it."""
+PATIENCE_SECONDS = 90.0
+"""Limits the retries of one request."""
+MAX_TOTAL = 100
+"""Largest order total. The average is half of it."""
 
 
 class ClientGaveUpError(Exception):
-    """A request was not answered, however often it was made."""
+    """A request was refused, or not answered within PATIENCE_SECONDS."""
 
 
 @dataclass
 class Placed:
-    """What the API has said yes to."""
+    """What the API confirmed."""
 
     limits: dict[int, Decimal] = field(default_factory=dict)
-    """The credit limit of each customer, by id."""
+    """Credit limit by customer id."""
     orders: set[int] = field(default_factory=set)
     answers: int = 0
-    """How many orders were answered; as many as there are ids, if none was given twice."""
+    """Number of answers with an order id. Larger than `orders` if an id was given twice."""
 
 
-class Clients:
-    """So many clients at a time."""
+def place(
+    base_url: str,
+    orders: int,
+    customers: int = 5,
+    *,
+    clients: int = 8,
+    cancel_share: float = 0.1,
+) -> Placed:
+    """Create orders with random totals and cancel some. The credit limits allow about half of them."""
+    dice, stopped = random.Random(2026), threading.Event()
+    limit = Decimal(orders * MAX_TOTAL // (4 * customers))
 
-    def __init__(self, base_url: str, clients: int, show: Callable[[str], None]) -> None:
-        self._base_url = base_url
-        self._clients = clients
-        self._show = show
-        self._dice = random.Random(2026)
-        self._stopped = threading.Event()
+    def post(path: str, body: Any, expected: tuple[int, ...] = (200,)) -> Any:
+        return _answer(api, path, body, expected, stopped)
 
-    def place(self, orders: int, customers: int = 5, *, cancel_share: float = 0.1) -> Placed:
-        """The orders are accepted: of random totals, about half of which the limits allow. Some are cancelled, too."""
-        limit = Decimal(orders * DEAREST // (4 * customers))
-        placed = Placed()
-        with ApiClient(self._base_url) as api:
-            names = [f"Customer {number}" for number in range(customers)]
-            ids = self._at_once(lambda name: self._create_customer(api, name, limit), names)
-            placed.limits = dict.fromkeys(ids, limit)
-            wanted = [
-                (self._dice.choice(ids), Decimal(self._dice.randint(1, DEAREST * 100)) / 100)
-                for _ in range(orders)
-            ]
-            answered = self._at_once(lambda order: self._create_order(api, *order), wanted)
-            placed.orders, placed.answers = set(answered), len(answered)
-            chosen = self._dice.sample(answered, int(orders * cancel_share))
-            self._at_once(lambda order_id: self._cancel(api, order_id), chosen)
-        return placed
+    def create_customer(number: int) -> int:
+        body = {"name": f"Customer {number}", "creditLimit": {"amount": float(limit)}}
+        return int(post("/customers", body)["customerId"])
 
-    def _create_customer(self, api: ApiClient, name: str, limit: Decimal) -> int:
-        body = {"name": name, "creditLimit": {"amount": float(limit)}}
-        return int(self._post(api, "/customers", body).json()["customerId"])
+    def create_order(order: tuple[int, float]) -> int:
+        body = {"customerId": order[0], "orderTotal": {"amount": order[1]}}
+        return int(post("/orders", body)["orderId"])
 
-    def _create_order(self, api: ApiClient, customer_id: int, total: Decimal) -> int:
-        body = {"customerId": customer_id, "orderTotal": {"amount": float(total)}}
-        return int(self._post(api, "/orders", body).json()["orderId"])
+    def cancel(order_id: int) -> None:
+        post(f"/orders/{order_id}/cancel", None, (200, 409))  # 409: it is not APPROVED
 
-    def _cancel(self, api: ApiClient, order_id: int) -> None:
-        # A 409 says that the order is not approved, or not yet: as good an answer as any.
-        self._post(api, f"/orders/{order_id}/cancel", None, {200, 409})
-
-    def _post(
-        self,
-        api: ApiClient,
-        path: str,
-        body: dict[str, Any] | None,
-        expected: Iterable[int] = (200,),
-    ) -> httpx.Response:
-        headers = {"Idempotency-Key": str(uuid.uuid4())}
-        deadline = time.monotonic() + GIVE_UP_SECONDS
-        seen = ""
-        while not self._stopped.is_set() and time.monotonic() < deadline:
-            try:
-                response = api.request("POST", path, json=body, headers=headers)
-            except httpx.TransportError as error:
-                seen = repr(error)
-            else:
-                if response.status_code in expected:
-                    return response
-                seen = f"{response.status_code} {response.text}"
-                if response.status_code < 500:
-                    break
-            time.sleep(PAUSE_SECONDS)
-        raise ClientGaveUpError(f"POST {path}: {seen}")
-
-    def _at_once(self, task: Callable[[T], Any], arguments: Iterable[T]) -> list[Any]:
-        """What the task made of each argument, in order. An interruption does not wait for those not begun."""
-        pool = ThreadPoolExecutor(self._clients)
+    def at_once(task: Callable[[T], Any], arguments: Iterable[T]) -> list[Any]:
         try:
-            futures = [pool.submit(task, argument) for argument in arguments]
-            waiting = set(futures)
-            while waiting:
-                _, waiting = wait(waiting, LOOK_SECONDS, FIRST_COMPLETED)
-                self._show(f"{len(futures) - len(waiting)} of {len(futures)} requests answered")
-            return [future.result() for future in futures]
+            return list(pool.map(task, arguments))
         except BaseException:
-            self._stopped.set()
+            stopped.set()
             raise
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+    with ApiClient(base_url) as api, ThreadPoolExecutor(clients) as pool:
+        ids = at_once(create_customer, range(customers))
+        totals = [dice.randint(1, MAX_TOTAL * 100) / 100 for _ in range(orders)]
+        answered = at_once(create_order, [(dice.choice(ids), total) for total in totals])
+        at_once(cancel, dice.sample(answered, int(orders * cancel_share)))
+    return Placed(dict.fromkeys(ids, limit), set(answered), len(answered))
+
+
+def _answer(
+    api: ApiClient, path: str, body: Any, expected: tuple[int, ...], stopped: threading.Event
+) -> Any:
+    """Retry a request until it is answered. Raises: ClientGaveUpError."""
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    seen = ""
+    while not stopped.is_set() and time.monotonic() < deadline:
+        try:
+            response = api.request("POST", path, json=body, headers=headers)
+        except httpx.TransportError as error:
+            seen = repr(error)
+        else:
+            if response.status_code in expected:
+                return response.json()
+            seen = f"{response.status_code} {response.text}"
+            if response.status_code < 500:
+                break
+        time.sleep(0.2)
+    raise ClientGaveUpError(f"POST {path}: {seen}")

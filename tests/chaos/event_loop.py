@@ -1,4 +1,4 @@
-"""An asyncio event loop in a thread of its own: the proxies run in it, the scenarios do not."""
+"""An asyncio event loop in a thread. The proxies run in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class EventLoop:
-    """Runs coroutines for threads that have no loop."""
+    """Runs coroutines for threads without a loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -20,7 +20,7 @@ class EventLoop:
     @classmethod
     @contextmanager
     def running(cls) -> Iterator[EventLoop]:
-        """The loop runs inside the block; what is still under way in it is cancelled after."""
+        """Run the loop during the block. Cancel its tasks afterwards."""
         self = cls()
         thread = threading.Thread(target=self._loop.run_forever, name="proxies")
         thread.start()
@@ -33,12 +33,12 @@ class EventLoop:
             self._loop.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returned, once it has."""
+        """Wait for the coroutine and return its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 async def _cancel_all() -> None:
-    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)

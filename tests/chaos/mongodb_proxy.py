@@ -1,4 +1,4 @@
-"""A TCP proxy in front of MongoDB, which can be slow, or down."""
+"""A TCP proxy in front of MongoDB that can be slow, silent or down."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ from infra.local.processes import LOCALHOST
 from tests.chaos.event_loop import EventLoop
 
 CHUNK_BYTES = 65_536
-# Longer than any client waits.
 SILENT_SECONDS = 60.0
+"""Longer than the functions' timeouts of MongoDB."""
 
 
 class MongoDbProxy:
-    """Passes everything on."""
+    """Forwards every connection to the target port."""
 
     def __init__(self, loop: EventLoop, target_port: int) -> None:
         self._loop = loop
         self._target_port = target_port
         self._connections: set[asyncio.StreamWriter] = set()
         self._delay_seconds = 0.0
-        self.cut = 0
-        """Connections that were cut, ever."""
-        self.delayed = 0
-        """Chunks that were delayed, ever."""
+        self.struck = 0
+        """Number of aborted connections and of delayed chunks."""
         self._server = loop.run(self._listen(0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """Inside the block nothing listens on the port; connections that there were are cut."""
-        self._loop.run(self._shut())
+        """Abort the connections and refuse new ones during the block."""
+        self._loop.run(self._abort(close=True))
         try:
             yield
         finally:
@@ -40,14 +38,14 @@ class MongoDbProxy:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Inside the block nothing passes, and nobody is told; connections that met this are cut after it."""
+        """Forward nothing during the block. Abort the connections afterwards."""
         with self.slow(SILENT_SECONDS):
             yield
-        self._loop.run(self._cut())
+        self._loop.run(self._abort())
 
     @contextmanager
     def slow(self, delay_seconds: float) -> Iterator[None]:
-        """Inside the block every chunk takes so long, in either direction."""
+        """Delay each chunk, in both directions, during the block."""
         self._delay_seconds = delay_seconds
         try:
             yield
@@ -57,32 +55,29 @@ class MongoDbProxy:
     async def _listen(self, port: int) -> asyncio.Server:
         return await asyncio.start_server(self._serve, LOCALHOST, port)
 
-    async def _shut(self) -> None:
-        self._server.close()
-        await self._cut()
-
-    async def _cut(self) -> None:
-        self.cut += len(self._connections)
+    async def _abort(self, *, close: bool = False) -> None:
+        if close:
+            self._server.close()
+        self.struck += len(self._connections)
         for writer in self._connections:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there, back = await asyncio.open_connection(LOCALHOST, self._target_port)
+            upstream, target = await asyncio.open_connection(LOCALHOST, self._target_port)
         except OSError:
             writer.close()
             return
-        both = {writer, back}
-        self._connections |= both
-        with suppress(asyncio.CancelledError):  # the end of it all, of which asyncio would complain
-            await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
-        self._connections -= both
+        self._connections |= {writer, target}
+        with suppress(asyncio.CancelledError):  # the end of the loop cancels the tasks
+            await asyncio.gather(self._copy(reader, target), self._copy(upstream, writer))
+        self._connections -= {writer, target}
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):  # as good as an end
+        with suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
                 if self._delay_seconds:
-                    self.delayed += 1
+                    self.struck += 1
                     await asyncio.sleep(self._delay_seconds)
                 writer.write(data)
                 await writer.drain()

@@ -2,68 +2,95 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import pytest
 
-from infra.local.api_client import ApiClient
+from infra.local.api_client import ApiClient, wait_until
 from infra.local.deployed_stack import CLIENT_CONFIG, REGION, SignedByCaller, aws_session
+from infra.local.processes import stop
 from infra.local.stack import EmbeddedStack
-from tests.e2e.test_saga import decided
+from tests.e2e.test_saga import DEADLINE_SECONDS, decided
+from tests.stacks import local_stack_only
 from tests.template import every_route, section
 
-pytestmark = pytest.mark.skipif(
-    "E2E_BASE_URL" in os.environ, reason="has a stack of its own, and not the one at E2E_BASE_URL"
-)
-ON_AWS_ONLY = {"MongoDbSecretName"}
+pytestmark = local_stack_only
 PRODUCTION = {
-    **{name: value for name, value in section("prod").items() if name not in ON_AWS_ONLY},
+    **section("prod"),
     "AlarmEmail": "on-call@example.com",
     "DeletionProtection": "on",
     "GradualDeployment": "off",  # the emulator has no CodeDeploy
 }
+del PRODUCTION["MongoDbSecretName"]  # the emulator's MongoDB needs none
 FORGER = boto3.Session("AKIAIOSFODNN7EXAMPLE", "guessed", region_name=REGION)
 
 
-def test_the_saga_runs_on_protected_tables_behind_an_api_that_asks_who_calls(
-    tmp_path: Path,
-) -> None:
-    with (
-        EmbeddedStack.start(directory=tmp_path / "stack", parameters=PRODUCTION) as stack,
-        ApiClient(stack.base_url, auth=SignedByCaller(aws_session())) as api,
-        ApiClient(stack.base_url) as stranger,
-        ApiClient(stack.base_url, auth=SignedByCaller(FORGER)) as forger,
-    ):
-        open_to_all = [stranger.request("GET", path).status_code for path in ("/health", "/")]
-        unsigned = [stranger.request(*route).status_code for route in every_route()]
-        forged = [forger.request(*route).status_code for route in every_route()]
-        customer_id = api.create_customer("Jane Doe", 5)
-        approved = decided(api, api.create_order(customer_id, 4))
-        rejected = decided(api, api.create_order(customer_id, 4))
-        dynamodb = aws_session().client(
-            "dynamodb", endpoint_url=stack.aws_endpoint_url, config=CLIENT_CONFIG
-        )
-        tables = [
-            dynamodb.describe_table(TableName=name)["Table"]
-            for name in dynamodb.list_tables()["TableNames"]
-        ]
-        cloudwatch = aws_session().client(
-            "cloudwatch", endpoint_url=stack.aws_endpoint_url, config=CLIENT_CONFIG
-        )
-        alarms = cloudwatch.describe_alarms()["MetricAlarms"]
-        dashboards = cloudwatch.list_dashboards()["DashboardEntries"]
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    directory = tmp_path_factory.mktemp("stack")
+    with EmbeddedStack.start(directory=directory, parameters=PRODUCTION) as stack:
+        yield stack
 
-    assert open_to_all == [200, 200]
-    assert unsigned == forged == [403] * len(every_route())
-    assert (approved["orderState"], rejected["orderState"]) == ("APPROVED", "REJECTED")
+
+def test_unsigned_and_forged_requests_return_403(production: EmbeddedStack) -> None:
+    with (
+        ApiClient(production.base_url) as stranger,
+        ApiClient(production.base_url, auth=SignedByCaller(FORGER)) as forger,
+    ):
+        for path in ("/health", "/"):
+            assert stranger.request("GET", path).status_code == 200, path
+        for client in (stranger, forger):
+            assert {client.request(*route).status_code for route in every_route()} == {403}
+
+
+def test_signed_orders_are_decided(production: EmbeddedStack) -> None:
+    with ApiClient(production.base_url, auth=SignedByCaller(aws_session())) as api:
+        customer_id = api.create_customer("Jane Doe", 5)
+        for state in ("APPROVED", "REJECTED"):
+            assert decided(api, api.create_order(customer_id, 4))["orderState"] == state
+
+
+def test_tables_are_protected_and_alarms_notify(production: EmbeddedStack) -> None:
+    arguments: Any = {"endpoint_url": production.aws_endpoint_url, "config": CLIENT_CONFIG}
+    dynamodb = aws_session().client("dynamodb", **arguments)
+    cloudwatch = aws_session().client("cloudwatch", **arguments)
+
+    tables = [
+        dynamodb.describe_table(TableName=name)["Table"]
+        for name in dynamodb.list_tables()["TableNames"]
+    ]
     assert len(tables) == 6
     assert all(table["DeletionProtectionEnabled"] for table in tables)
+    alarms = cloudwatch.describe_alarms()["MetricAlarms"]
     assert {alarm["AlarmName"] for alarm in alarms} >= {
         "customers-and-orders-orders-subscriber-dead-letters",
         "customers-and-orders-saga-duration",
         "customers-and-orders-api-server-errors",
     }
     assert all(alarm["AlarmActions"] for alarm in alarms)
+    dashboards = cloudwatch.list_dashboards()["DashboardEntries"]
     assert [dashboard["DashboardName"] for dashboard in dashboards] == ["customers-and-orders"]
+
+
+def test_health_reports_a_stopped_database_within_five_seconds(production: EmbeddedStack) -> None:
+    """The last test of this module: it stops MongoDB."""
+    with ApiClient(production.base_url) as api:
+        assert api.request("GET", "/health").json()["status"] == "up"
+        stop(process for process in production.processes if process.name != "MiniStack")
+
+        wait_until(
+            lambda: api.request("GET", "/health").status_code,
+            lambda status: status == 503,
+            DEADLINE_SECONDS,
+        )
+        started = time.monotonic()
+        answer = api.request("GET", "/health")
+
+    assert time.monotonic() - started < 5
+    assert answer.status_code == 503
+    parts = {"customers": "up", "orders": "up", "orderHistory": "down"}
+    assert answer.json()["parts"] == parts
+    assert "127.0.0.1" not in answer.text

@@ -1,1 +1,1 @@
-"""Random requests, made from the OpenAPI document, against a running API."""
+"""Random requests, generated from the OpenAPI document, against a running API."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import secrets
 import sys
 import time
 
+import click
 import pytest
 
 from tests import conftest  # noqa: F401, sets the functions' environment
@@ -28,18 +28,23 @@ WORLDS = {
 }
 
 
-def model(limit: int) -> bool:
-    """Explore all worlds and look for the seeded bugs. Return whether the rules hold and every bug is found."""
+@click.group(help=__doc__)
+def main() -> None:
+    """Exit with status 1 if a rule is broken or a seeded bug is not found."""
+
+
+@main.command("model", help="Explore every interleaving of small worlds.")
+@click.option("--states", default=20_000, help="Maximum number of states per world.")
+def run_model(states: int) -> None:
     passed = True
     for name, world in WORLDS.items():
         started = time.monotonic()
-        result = explore(world, limit)
+        result = explore(world, states)
         seconds = time.monotonic() - started
         print(f"{name}: {result}; {result.executions} executions, {seconds:.0f} s", flush=True)
         passed &= not result.problems
     for tables in sorted(explore(World([500], [NewOrder(1, 300)])).histories, key=str):
-        is_long = "OrderCancelled" in str(tables[1])
-        result = explore_view(tables, faults=not is_long)
+        result = explore_view(tables, faults="OrderCancelled" not in str(tables[1]))
         print(f"view of one order: {result}; {result.executions} executions", flush=True)
         passed &= not result.problems
     for name, seed_bug in BUGS.items():
@@ -48,11 +53,15 @@ def model(limit: int) -> bool:
             found = search()[-1]
         passed &= bool(found.problems)
         print(f"seeded bug {name}: {found if found.problems else 'NOT FOUND'}", flush=True)
-    return passed
+    sys.exit(not passed)
 
 
-def run_simulation(seed: int, sagas: int) -> bool:
-    """Simulate and print the outcome. Return whether the rules hold."""
+@main.command("simulate", help="Simulate many sagas with random faults.")
+@click.option("--seed", type=int, help="Replay the run of this seed.")
+@click.option("--sagas", default=10_000, help="Number of orders.")
+def run_simulation(seed: int | None, sagas: int) -> None:
+    if seed is None:
+        seed = secrets.randbits(32)
     print(f"make simulate SEED={seed} SAGAS={sagas}", flush=True)
     started = time.monotonic()
     report = simulate(seed, sagas)
@@ -61,28 +70,7 @@ def run_simulation(seed: int, sagas: int) -> bool:
     print(f"{states}; {report.steps} steps, {report.faults} faults, {seconds:.0f} s")
     print(f"{sagas / seconds * 60:.0f} sagas per minute; sha256 of all tables: {report.digest}")
     print("\n".join(report.problems[:20]) or "All rules hold.")
-    return not report.problems
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    model_command = commands.add_parser("model", help="Explore every interleaving of small worlds")
-    model_command.add_argument(
-        "--states", type=int, default=20_000, help="Visit at most STATES per world"
-    )
-    simulate_command = commands.add_parser(
-        "simulate", help="Simulate many sagas with random faults"
-    )
-    simulate_command.add_argument("--seed", type=int, help="Replay the run of this seed")
-    simulate_command.add_argument("--sagas", type=int, default=10_000, help="Create SAGAS orders")
-    options = parser.parse_args()
-    if options.command == "model":
-        passed = model(options.states)
-    else:
-        seed = secrets.randbits(32) if options.seed is None else options.seed
-        passed = run_simulation(seed, options.sagas)
-    sys.exit(not passed)
+    sys.exit(bool(report.problems))
 
 
 if __name__ == "__main__":

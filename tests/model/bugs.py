@@ -108,7 +108,8 @@ def released_without_a_reservation(patch: pytest.MonkeyPatch) -> None:
         customer.reservations.setdefault(order.order_id, order.order_total)
         return customer.release_credit(order.order_id)
 
-    _handle(patch, customers_function, OrderCancelled, release)
+    shipped = customers_function.participant._handlers
+    patch.setattr(customers_function.participant, "_handlers", {**shipped, OrderCancelled: release})
 
 
 @bug
@@ -199,7 +200,11 @@ def pending_orders_can_be_cancelled(patch: pytest.MonkeyPatch) -> None:
 @bug
 def credit_not_copied_before_deciding(patch: pytest.MonkeyPatch) -> None:
     """The loaded state is lost, so that changed reservations are not found."""
-    patch.setattr(participant_module, "copy", SimpleNamespace(deepcopy=_shallow))
+
+    def shallow(aggregates: dict[int, Any]) -> dict[int, Any]:
+        return {key: replace(aggregate) for key, aggregate in aggregates.items()}
+
+    patch.setattr(participant_module, "copy", SimpleNamespace(deepcopy=shallow))
 
 
 @bug
@@ -220,7 +225,8 @@ def view_drops_facts_of_late_events(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def view_does_not_retry_refused_upserts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(OrderHistoryView, "_bulk_write", _ignore_refused(OrderHistoryView._bulk_write))
+    bulk_write = OrderHistoryView._bulk_write
+    patch.setattr(OrderHistoryView, "_bulk_write", lambda *args: bulk_write(*args)[:0])
 
 
 def _weaken_update(patch: pytest.MonkeyPatch, repository: Any, condition: Any) -> None:
@@ -231,20 +237,3 @@ def _weaken_update(patch: pytest.MonkeyPatch, repository: Any, condition: Any) -
         return [replace(first, condition=condition), *others]
 
     patch.setattr(repository, "update", weak)
-
-
-def _handle(patch: pytest.MonkeyPatch, function: Any, event: type, handler: Any) -> None:
-    shipped = function.participant._handlers
-    patch.setattr(function.participant, "_handlers", {**shipped, event: handler})
-
-
-def _shallow(aggregates: dict[int, Any]) -> dict[int, Any]:
-    return {key: replace(aggregate) for key, aggregate in aggregates.items()}
-
-
-def _ignore_refused(bulk_write: Any) -> Any:
-    def ignore(*args: Any) -> list[int]:
-        bulk_write(*args)
-        return []
-
-    return ignore

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 from messaging.retry import WriteConflictError
 from tests.model.explorer import (
@@ -25,6 +26,7 @@ from tests.model.explorer import (
 from tests.model.stores import Store
 from tests.model.system import CUSTOMERS, ORDERS, START, VIEW, Event, System, event_type, message
 
+T = TypeVar("T")
 FAULTS = (crash_after, answer_lost, request_lost, conflict)
 FAULT_RATE = 0.15
 REDELIVERY_RATE = 0.1
@@ -83,36 +85,26 @@ class Simulation:
         """Create a customer, create an order, or cancel one."""
         if len(self._orders) >= ORDERS_PER_CUSTOMER * len(self._customers):
             number = len(self._customers) + 1
-            self._customers.append(self._retried(CUSTOMERS, lambda: self._create_customer(number)))
+            limit, key = number % 7 * 1500, f"customer {number}"
+            customer = (f"Customer {number}", limit, key)
+            self._customers.append(
+                self._retried(CUSTOMERS, lambda: self._system.create_customer(*customer))
+            )
         if self._orders and self._random.random() < CANCEL_RATE:
             # Mostly one of the latest orders: it may be PENDING, and others soon want its credit.
             age = int(self._random.expovariate(0.1)) + 1
             order_id = self._orders[-min(len(self._orders), age)]
-            self._retried(ORDERS, lambda: self._cancel(order_id))
+            self._retried(ORDERS, lambda: self._system.cancel_order(order_id, f"{next(self._ids)}"))
         else:
             customer_id = self._random.choice([*self._customers[-3:] * 4, UNKNOWN_CUSTOMER])
-            total, key = self._random.randint(1, 700), f"order {len(self._orders)}"
-            order_id = self._retried(ORDERS, lambda: self._create_order(customer_id, total, key))
-            self._orders.append(order_id)
+            order = (customer_id, self._random.randint(1, 700), f"order {len(self._orders)}")
+            self._orders.append(self._retried(ORDERS, lambda: self._system.create_order(*order)))
 
-    def _create_customer(self, number: int) -> int:
-        self._system.next_id = next(self._ids)
-        return self._system.create_customer(
-            f"Customer {number}", number % 7 * 1500, f"customer {number}"
-        )
-
-    def _create_order(self, customer_id: int, total: int, key: str) -> int:
-        self._system.next_id = next(self._ids)
-        return self._system.create_order(customer_id, total, key)
-
-    def _cancel(self, order_id: int) -> int:
-        self._system.cancel_order(order_id, f"cancel {next(self._ids)}")
-        return order_id
-
-    def _retried(self, service: str, request: Callable[[], int]) -> int:
+    def _retried(self, service: str, request: Callable[[], T]) -> T:
         """Make a request until it is answered, and sometimes repeat it. Return the answer."""
-        answers: list[int] = []
+        answers: list[T] = []
         while not answers or self._random.random() < REDELIVERY_RATE:
+            self._system.next_id = next(self._ids)
             self._attempt(service, lambda: answers.append(request()))
         assert len(set(answers)) == 1, "a repeated request was answered differently"
         return answers[0]

@@ -77,16 +77,6 @@ class MemoryTables(Store):
     def get_all(self, table: str, keys: Iterable[Item]) -> list[Item]:
         return [item for key in keys if (item := self.get(table, key)) is not None]
 
-    def scan(
-        self, table: str, limit: int, after: Item | None, index: str | None = None
-    ) -> tuple[list[Item], Item | None]:
-        assert index is None, "indexes are not simulated"
-        keys = sorted(
-            k for name, k in self.rows if name == table and (not after or k > _json(after))
-        )
-        found = [json.loads(self.rows[table, key]) for key in keys[:limit]]
-        return found, json.loads(keys[limit - 1]) if len(keys) > limit else None
-
     def write(self, writes: Sequence[Write]) -> None:
         if len(writes) > MAX_TRANSACTION_ITEMS:
             raise ValueError(f"{len(writes)} items are more than a transaction takes")

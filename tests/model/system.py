@@ -44,13 +44,9 @@ Event = tuple[str, str]
 START = datetime(2026, 11, 4, 9, 30, tzinfo=UTC)
 
 
-class UnexpectedDeadLetterError(AssertionError):
-    """A subscriber could not read an event of the other service."""
-
-
 class _NoDeadLetters:
     def send(self, body: str, reason: str) -> None:
-        raise UnexpectedDeadLetterError(reason, body)
+        raise AssertionError(f"unexpected dead letter: {reason}: {body}")
 
 
 class _Context:
@@ -99,7 +95,8 @@ class System:
             patch.setattr(domain_event, "uuid", ids)
             patch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda _: None))
             patch.setattr(metrics, "count", lambda *_: None)
-            patch.setattr(Subscriber, "_decode_body", _cached(Subscriber._decode_body))
+            decode = lru_cache(maxsize=100_000)(Subscriber._decode_body)
+            patch.setattr(Subscriber, "_decode_body", decode)
             logging.disable(logging.CRITICAL)
             try:
                 yield self
@@ -170,10 +167,6 @@ def _participant(repository: Any, function: Any) -> SagaParticipant[Any]:
     participant: SagaParticipant[Any] = SagaParticipant(repository)
     participant._handlers = function.participant._handlers  # the shipped wiring
     return participant
-
-
-def _cached(decode: Callable[[Subscriber, str], Any]) -> Callable[[Subscriber, str], Any]:
-    return lru_cache(maxsize=100_000)(decode)
 
 
 @lru_cache(maxsize=100_000)
