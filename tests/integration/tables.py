@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from moto.dynamodb.models.table import Table
+from mypy_boto3_dynamodb import DynamoDBClient
 
+from customers.customer import Customer
+from customers.repository import CustomerRepository
 from messaging.envelope import DomainEventEnvelope, EventDecoder
-from tests.samples import published_classes, schema_of
+from orders.events import OrderState, RejectionReason
+from orders.order import Order
+from orders.repository import OrderRepository
+from shared.money import Money
+from tests.samples import JANE, ORDER, published_classes, schema_of, wrap
 from tests.template import resources
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLES = (
     *("Customers", "CustomersOutbox", "CustomersIdempotency"),
@@ -31,6 +36,25 @@ def create_tables(client: DynamoDBClient) -> None:
         if stream := properties.get("StreamSpecification"):
             wanted["StreamSpecification"] = {"StreamEnabled": True, **stream}
         client.create_table(TableName=name, **wanted)
+
+
+def insert_customer(
+    customers: CustomerRepository, customer_id: int = JANE, limit: int = 500, reserved: int = 0
+) -> None:
+    """Insert the customer Jane Doe, with her id in events/ by default."""
+    customer, created = Customer.create(customer_id, "Jane Doe", Money(limit))
+    customers.insert(replace(customer, reserved_credit=Money(reserved)), wrap(created))
+
+
+def insert_order(
+    orders: OrderRepository,
+    order_id: int = ORDER,
+    state: OrderState = OrderState.PENDING,
+    reason: RejectionReason | None = None,
+) -> None:
+    """Insert an order of Jane Doe over 4.10 in the state, with the order's id in events/ by default."""
+    order, created = Order.create(order_id, JANE, Money(410))
+    orders.insert(replace(order, state=state, rejection_reason=reason), wrap(created))
 
 
 def items(client: DynamoDBClient, table: str) -> list[dict[str, Any]]:
