@@ -73,16 +73,19 @@ def snapshot(client: DynamoDBClient) -> dict[str, list[str]]:
 
 def published(client: DynamoDBClient, outbox: str) -> list[DomainEventEnvelope]:
     """Return the events in the outbox by aggregate and version. Each is checked against its schema."""
-    envelopes = []
-    for item in items(client, outbox):
-        detail = json.loads(item["detail"]["S"])
-        source, event_type = item["source"]["S"], item["eventType"]["S"]
-        schema_of(event_type).validate(detail)
-        envelope = _DECODER.decode(source, event_type, detail)
-        assert item["aggregateId"]["S"] == envelope.metadata.aggregate_id
-        assert item["eventId"]["S"] == envelope.metadata.event_id
-        envelopes.append(envelope)
+    envelopes = [decode(item) for item in items(client, outbox)]
     return sorted(envelopes, key=lambda e: (e.event.aggregate_id, e.metadata.aggregate_version))
+
+
+def decode(item: dict[str, Any]) -> DomainEventEnvelope:
+    """Decode an outbox item. Check the event against its schema."""
+    detail = json.loads(item["detail"]["S"])
+    source, event_type = item["source"]["S"], item["eventType"]["S"]
+    schema_of(event_type).validate(detail)
+    envelope = _DECODER.decode(source, event_type, detail)
+    assert item["aggregateId"]["S"] == envelope.metadata.aggregate_id
+    assert item["eventId"]["S"] == envelope.metadata.event_id
+    return envelope
 
 
 def shuffled_scan(

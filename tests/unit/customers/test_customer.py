@@ -1,4 +1,4 @@
-"""The Customer aggregate guards its credit limit, whoever calls it."""
+"""The Customer aggregate guards its credit limit against any command."""
 
 from __future__ import annotations
 
