@@ -82,10 +82,10 @@ def send(handler: Any, sample: str, **changes: Any) -> Answer:
 
 def pages(handler: Any, sample: str, field: str, query: Mapping[str, object]) -> list[list[Any]]:
     """Return the items in the field of each page."""
-    found, token = [], {}
+    found, following = [], dict(query)
     while True:
-        page = send(handler, sample, query={**query, **token}).json
+        page = send(handler, sample, query=following).json
         found.append(list(page[field]))
         if page["nextToken"] is None:
             return found
-        token = {"nextToken": page["nextToken"]}
+        following["nextToken"] = page["nextToken"]

@@ -7,6 +7,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.dynamodb import dynamodb_backends
 from moto.dynamodb.models.table import Table
 from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -58,9 +60,9 @@ def insert_order(
 
 
 def items(client: DynamoDBClient, table: str) -> list[dict[str, Any]]:
-    """Return all items of the table, in DynamoDB's JSON."""
-    pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-    return [dict(item) for page in pages for item in page["Items"]]
+    """Return all items of the table, in DynamoDB's JSON. Read from moto's memory: a Scan takes 20 times as long."""
+    tables = dynamodb_backends[DEFAULT_ACCOUNT_ID][client.meta.region_name].tables
+    return [dict(item.to_json()["Attributes"]) for item in tables[table].all_items()]
 
 
 def snapshot(client: DynamoDBClient) -> dict[str, list[str]]:

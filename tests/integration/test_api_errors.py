@@ -69,7 +69,7 @@ def test_every_wrong_field_is_named() -> None:
         ({}, {"name", "creditLimit"}),
         (name, {"creditLimit"}),
         (limit, {"name"}),
-        *((name | bad, {"creditLimit"}) for bad in limits),
+        *(({**name, **bad}, {"creditLimit"}) for bad in limits),
         ({**name, "creditLimit": {}}, {"creditLimit.amount"}),
         ({**name, "creditLimit": {"amout": 1}}, {"creditLimit.amount", "creditLimit.amout"}),
         ({"name": 5, "creditLimit": {"amount": "5"}}, {"name", "creditLimit.amount"}),

@@ -367,7 +367,8 @@ def test_message_with_less_than_five_seconds_left_is_not_tried(
 ) -> None:
     assert deliver(created(10), created(11), remaining_ms=4999) == ["message-1", "message-2"]
     assert aws_calls.operations == []
-    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
     monkeypatch.setattr(subscriber_module, "time", clock)
 
     def fail_slowly(_call: Any, _request: Any) -> Any:

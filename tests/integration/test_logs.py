@@ -152,7 +152,7 @@ def test_requests_while_all_databases_are_down() -> None:
 @pytest.mark.usefixtures("dynamodb", "output")
 def test_invalid_requests() -> None:
     limits = [{"creditLimit": {"amount": amount}} for amount in (NAME, -AMOUNT)]
-    invalid = [{"name": [NAME]}, {NAME: NAME}, *limits]
+    invalid: list[dict[str, Any]] = [{"name": [NAME]}, {NAME: NAME}, *limits]
     for body in (*({**CUSTOMER, **change} for change in invalid), f'{{"name": "{NAME}', ""):
         assert call("customers_api_create", body=body) == 400
     assert call("customers_api_get", path_parameters={"customerId": TOKEN}) == 400

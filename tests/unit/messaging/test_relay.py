@@ -41,10 +41,9 @@ class Bus:
         if isinstance(answer, Exception):
             raise answer
         self.published += [e for n, e in enumerate(Entries) if n not in answer]
-        results = [
-            {"ErrorCode": answer[n], "ErrorMessage": "..."} if n in answer else {"EventId": "id"}
-            for n in range(len(Entries))
-        ]
+        results: list[dict[str, str]] = [{"EventId": "id"} for _ in Entries]
+        for n, code in answer.items():
+            results[n] = {"ErrorCode": code, "ErrorMessage": "..."} if code else {}
         return {"FailedEntryCount": len(answer), "Entries": results}
 
     def send(self, body: str, reason: str) -> None:
@@ -152,7 +151,8 @@ def test_time_outs_of_the_bus_are_seconds_and_botocore_does_not_retry() -> None:
 
 def test_only_refused_entries_are_retried_in_order(bus: Bus) -> None:
     first, second, third, fourth = IDS
-    bus.answers.extend([dict.fromkeys((0, 2, 3), "ThrottlingException"), {1: "InternalFailure"}])
+    bus.answers.append({0: "InternalFailure", 2: "ThrottlingException", 3: "ThrottlingException"})
+    bus.answers.append({1: ""})  # neither an id nor an error code: not published
 
     bus.relay.publish(records())
 
@@ -174,8 +174,12 @@ def test_failed_call_is_retried_with_growing_pauses(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bounds: list[Any] = []
-    recorder = SimpleNamespace(uniform=lambda *bound: bounds.append(bound) or 0)
-    monkeypatch.setattr(relay_module, "random", recorder)
+
+    def uniform(low: float, high: float) -> float:
+        bounds.append((low, high))
+        return low
+
+    monkeypatch.setattr(relay_module, "random", SimpleNamespace(uniform=uniform))
     bus.answers.extend([THROTTLED, UNREACHABLE, THROTTLED])
 
     bus.relay.publish(records())
