@@ -198,13 +198,7 @@ def test_unexpected_body_is_ignored() -> None:
     untyped.problem(404, "order-not-found")
 
 
-# Paths and queries. tests/unit/test_rest_api.py has base paths and repeated headers.
-
-
-def test_unknown_route_returns_404() -> None:
-    for method, path in (("GET", "/nothing"), ("DELETE", "/customers"), ("PUT", "/customers/1")):
-        event = {**request("customers_api_list"), "httpMethod": method, "resource": path}
-        answer(customers_api, event).problem(404, "no-such-route")
+# Paths and queries. tests/unit/test_rest_api.py has unknown routes, base paths and repeated headers.
 
 
 def test_invalid_id_in_the_path_returns_400() -> None:

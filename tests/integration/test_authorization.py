@@ -318,13 +318,3 @@ class TestApis:
         assert ids[:3] == ids[3:]
         assert len(set(ids)) == 3
         assert all(orders.find(order_id) for order_id in ids)
-
-    def test_unreachable_issuer_returns_500(
-        self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        nowhere = TokenVerifier("http://127.0.0.1:1", [AUDIENCE])
-        monkeypatch.setattr(orders_api.api, "verifier", nowhere)
-
-        answer = send(orders_api, "orders_api_list", headers={"Authorization": issuer.sign()})
-
-        answer.problem(500, "unexpected-error")

@@ -20,12 +20,11 @@ from functions.customers import subscriber as customers_subscriber
 from functions.order_history import projection
 from functions.orders import subscriber as orders_subscriber
 from messaging.dead_letters import DeadLetterQueue
-from order_history.view import OrderHistoryView
 from orders.events import OrderState, RejectionReason
 from orders.repository import OrderRepository
 from shared.money import Money
 from tests.integration.conftest import AwsCalls, DeadLetters, LambdaContext, LogLines
-from tests.integration.mongodb import documents, unreachable_view
+from tests.integration.mongodb import unreachable_view
 from tests.integration.tables import TABLES, insert_customer, insert_order, published, snapshot
 from tests.samples import JANE, load, messages, to_batch
 
@@ -119,22 +118,6 @@ def test_decided_order_ignores_a_second_decision(
     assert handle(orders_subscriber, to_batch(refusal)) == []
 
     assert snapshot(dynamodb) == before
-
-
-def test_sample_events_in_any_order_make_the_same_view(
-    view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(projection.subscriber, "_handler", view)
-    batch = load("order_history_projection_batch")
-    assert handle(projection, batch) == []
-    before = documents(view)
-
-    assert handle(projection, {"Records": batch["Records"][::-1]}) == []
-
-    assert documents(view) == before
-    jane = before["customers"][-1]
-    assert (jane["name"], jane["availableCreditCents"]) == ("Jane Doe", 500)
-    assert {order["state"] for order in before["orders"]} == {"CANCELLED", "REJECTED"}
 
 
 # Unreadable messages
