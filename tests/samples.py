@@ -37,6 +37,11 @@ def load(name: str) -> dict[str, Any]:
     return sample
 
 
+JANE = int(load("customers_api_get")["pathParameters"]["customerId"])
+ORDER = int(load("orders_api_get")["pathParameters"]["orderId"])
+REQUEST = Cause("a request")
+
+
 def messages(batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Return the EventBridge messages in an SQS batch."""
     for record in batch["Records"]:
@@ -118,11 +123,8 @@ def an_event_id(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
-def answer(
-    event: DomainEvent, version: int, to: DomainEventEnvelope | None = None
-) -> DomainEventEnvelope:
-    """Return the event as published in answer to another event, or to an API request."""
-    cause = to.cause_of_effects if to else Cause("a request")
+def wrap(event: DomainEvent, version: int = 1, cause: Cause = REQUEST) -> DomainEventEnvelope:
+    """Return the event as published because of an API request, or of another cause."""
     return DomainEventEnvelope.wrap(event, version, cause)
 
 

@@ -1,4 +1,4 @@
-"""template.yaml as data, so that what tests make from it cannot drift from what is deployed."""
+"""template.yaml as data: tests use the resources that are deployed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_VALUE = object()
 
 @cache
 def load_template(path: str = "template.yaml") -> dict[str, Any]:
-    """The template with its loops expanded and short-form functions spelled out: `{"Fn::GetAtt": ["Customers", "Arn"]}`."""
+    """Return the template with its loops expanded and `!GetAtt` as `{"Fn::GetAtt": ["Customers", "Arn"]}`."""
     template: dict[str, Any] = expand_loops(cfn_yaml.load(str(ROOT / path)))
     return template
 
@@ -54,12 +54,12 @@ class Stack:
         }
 
     def with_parameters(self, **parameters: str) -> Stack:
-        """The same stack with some parameters changed."""
+        """Return the stack with some parameters changed."""
         given = {name: value for name, value in self.parameters.items() if value is not None}
         return Stack(**{**given, **parameters})
 
     def resources(self, resource_type: str) -> dict[str, Properties]:
-        """The properties of each resource of the type, by logical id."""
+        """Return the properties of each resource of the type, by logical id."""
         return {
             n: r["Properties"] for n, r in self.all_resources.items() if r["Type"] == resource_type
         }
@@ -75,7 +75,7 @@ class Stack:
 
     @cached_property
     def functions(self) -> dict[str, Properties]:
-        """The properties of each function, with what `Globals` gives to all; the environment's variables are one's own."""
+        """The properties of each function with those of `Globals`, but only its own environment variables."""
         defaults = self._resolve(load_template()["Globals"]["Function"])
         own = self.resources("AWS::Serverless::Function")
         return {
@@ -97,7 +97,7 @@ class Stack:
 
     @cached_property
     def transformed(self) -> dict[str, Any]:
-        """The resources that SAM makes of this stack."""
+        """The resources into which SAM transforms this stack."""
         template = {
             "Transform": "AWS::Serverless-2016-10-31",
             "Globals": self._resolve(load_template()["Globals"]),
@@ -111,7 +111,7 @@ class Stack:
         return result["Resources"]  # type: ignore[no-any-return]
 
     def refusals(self) -> list[str]:
-        """The rules that the parameters break, in CloudFormation's own check before it deploys anything."""
+        """Return the rules that the parameters break, as CloudFormation checks them before it deploys."""
         broken = []
         for rule in load_template()["Rules"].values():
             if self._resolve(rule.get("RuleCondition", True)):
@@ -129,7 +129,7 @@ class Stack:
         return bool(self._resolve(load_template()["Conditions"][condition]))
 
     def _ref(self, name: str) -> Any:
-        """A parameter's value; a reference to a resource stays one."""
+        """Return a parameter's value. A reference to a resource stays a reference."""
         if name == "AWS::NoValue":
             return _NO_VALUE
         value = self.parameters.get(name, {"Ref": name})
@@ -160,7 +160,7 @@ class Stack:
 
 
 def section(environment: str) -> dict[str, str]:
-    """The parameters that a section of samconfig.toml deploys with, as SAM CLI reads them."""
+    """Return the parameters of a section of samconfig.toml, as SAM CLI reads them."""
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     overrides = config[environment]["deploy"]["parameters"]["parameter_overrides"]
     return dict(CfnParameterOverridesType().convert(overrides, None, None))
@@ -180,16 +180,16 @@ STACKS = {
         ApiAuthorizer="NONE", JwtIssuer="https://issuer.example", AllowedOrigins="https://a.example"
     ),
 }
-"""What is deployed: on emulators, by each section of samconfig.toml, and by its documented changes."""
+"""The stack on emulators, of each section of samconfig.toml, and of the documented changes to it."""
 
 
 def resources(resource_type: str) -> dict[str, Properties]:
-    """The properties of each resource of the type, by logical id, as emulators deploy it."""
+    """Return the properties of each resource of the type on emulators, by logical id."""
     return DEVELOPMENT.resources(resource_type)
 
 
 def target(intrinsic: dict[str, Any]) -> str:
-    """The logical id that a `!Ref` or `!GetAtt` names; of a `!Sub`, its text."""
+    """Return the logical id that a `!Ref` or `!GetAtt` names, or the text of a `!Sub`."""
     ((function, argument),) = intrinsic.items()
     if function == "Fn::GetAtt":
         return str(argument[0] if isinstance(argument, list) else argument.split(".")[0])
@@ -198,7 +198,7 @@ def target(intrinsic: dict[str, Any]) -> str:
 
 
 def sources(function: Properties, event_type: str) -> list[Properties]:
-    """The properties of the function's event sources of the type, CORS preflight routes left out."""
+    """Return the properties of the function's event sources of the type, without CORS preflight routes."""
     found = [
         e["Properties"] for e in function.get("Events", {}).values() if e["Type"] == event_type
     ]
@@ -206,12 +206,12 @@ def sources(function: Properties, event_type: str) -> list[Properties]:
 
 
 def is_open(route: Properties) -> bool:
-    """Whether API Gateway accepts requests to the route without credentials."""
+    """Return whether API Gateway accepts requests to the route without credentials."""
     return bool(route.get("Auth") == {"Authorizer": "NONE"})
 
 
 def every_route() -> list[tuple[str, str]]:
-    """The method and the path of each route that needs credentials, the path's parameters filled in."""
+    """Return the method and the path (its parameters are 1) of each route that needs credentials."""
     return [
         (route["Method"].upper(), re.sub(r"\{\w+}", "1", route["Path"]))
         for function in resources("AWS::Serverless::Function").values()

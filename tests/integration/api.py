@@ -26,7 +26,7 @@ class Answer:
         return json.loads(self.text, parse_float=Decimal)
 
     def problem(self, status: int, kind: str) -> dict[str, Any]:
-        """The problem document (RFC 9457) that the answer must be."""
+        """Assert that the answer is a problem document (RFC 9457) of this kind. Return it."""
         assert self.status == status, self.text
         assert self.headers["Content-Type"] == "application/problem+json"
         document: dict[str, Any] = self.json
@@ -45,7 +45,7 @@ def request(
     path_parameters: Mapping[str, object] | None = None,
     query: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """The event in events/, changed. A body that is no text is sent as JSON; a header that is None is not sent."""
+    """Return the event in events/, changed. A body that is no text becomes JSON. A header that is None is removed."""
     event = copy.deepcopy(load(sample))
     if body is not ...:
         event["body"] = body if body is None or isinstance(body, str) else json.dumps(body)
@@ -65,7 +65,7 @@ def request(
 
 
 def answer(handler: Any, event: dict[str, Any]) -> Answer:
-    """What the client gets from the function in the module `handler`. Whatever it is, it is documented."""
+    """Return the answer of the function in the module `handler`. Assert that it is documented."""
     response = handler.lambda_handler(event, LambdaContext())
     if "problem:no-such-route" not in response["body"]:
         assert_documented(event["httpMethod"], event["resource"], response)
@@ -76,5 +76,16 @@ def answer(handler: Any, event: dict[str, Any]) -> Answer:
 
 
 def send(handler: Any, sample: str, **changes: Any) -> Answer:
-    """What the client gets for the event in events/, changed."""
+    """Return the function's answer to the event in events/, changed."""
     return answer(handler, request(sample, **changes))
+
+
+def pages(handler: Any, sample: str, field: str, query: Mapping[str, object]) -> list[list[Any]]:
+    """Return the items in the field of each page."""
+    found, following = [], dict(query)
+    while True:
+        page = send(handler, sample, query=following).json
+        found.append(list(page[field]))
+        if page["nextToken"] is None:
+            return found
+        following["nextToken"] = page["nextToken"]

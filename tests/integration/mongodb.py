@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pymongo.database import Database
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from order_history.connection import Document, ViewConnection
 from order_history.projection import CUSTOMERS, NAMES, ORDERS
@@ -75,6 +76,20 @@ def fresh_database(uri: str, **options: Any) -> Iterator[Database[Document]]:
         database.client.close()
 
 
+class Recorder(CommandListener):
+    """The commands that the driver sends."""
+
+    def __init__(self) -> None:
+        self.commands: list[dict[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.commands.append(dict(event.command))
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
+
+
 class _Connected(ViewConnection):
     """A connection to a given database."""
 
@@ -109,13 +124,8 @@ def documents(view: OrderHistoryView) -> dict[str, list[Document]]:
     return found
 
 
-def unreachable_database() -> Database[Document]:
-    """Return a database whose client is closed: every call fails at once."""
-    database = ViewConnection("mongodb://127.0.0.1:1/nowhere").database
-    database.client.close()
-    return database
-
-
 def unreachable_view() -> OrderHistoryView:
-    """Return a view whose database does not answer."""
-    return OrderHistoryView(connected(unreachable_database()))
+    """Return a view whose client is closed: every call fails at once."""
+    connection = ViewConnection("mongodb://127.0.0.1:1/nowhere")
+    connection.database.client.close()
+    return OrderHistoryView(connection)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.table import Table
+from mypy_boto3_dynamodb import DynamoDBClient
 
+from customers.customer import Customer
+from customers.repository import CustomerRepository
 from messaging.envelope import DomainEventEnvelope, EventDecoder
-from tests.samples import published_classes, schema_of
+from orders.events import OrderState, RejectionReason
+from orders.order import Order
+from orders.repository import OrderRepository
+from shared.money import Money
+from tests.samples import JANE, ORDER, published_classes, schema_of, wrap
 from tests.template import resources
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLES = (
     *("Customers", "CustomersOutbox", "CustomersIdempotency"),
@@ -33,10 +40,29 @@ def create_tables(client: DynamoDBClient) -> None:
         client.create_table(TableName=name, **wanted)
 
 
+def insert_customer(
+    customers: CustomerRepository, customer_id: int = JANE, limit: int = 500, reserved: int = 0
+) -> None:
+    """Insert the customer Jane Doe, with her id in events/ by default."""
+    customer, created = Customer.create(customer_id, "Jane Doe", Money(limit))
+    customers.insert(replace(customer, reserved_credit=Money(reserved)), wrap(created))
+
+
+def insert_order(
+    orders: OrderRepository,
+    order_id: int = ORDER,
+    state: OrderState = OrderState.PENDING,
+    reason: RejectionReason | None = None,
+) -> None:
+    """Insert an order of Jane Doe over 4.10 in the state, with the order's id in events/ by default."""
+    order, created = Order.create(order_id, JANE, Money(410))
+    orders.insert(replace(order, state=state, rejection_reason=reason), wrap(created))
+
+
 def items(client: DynamoDBClient, table: str) -> list[dict[str, Any]]:
-    """Return all items of the table, in DynamoDB's JSON."""
-    pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-    return [dict(item) for page in pages for item in page["Items"]]
+    """Return all items of the table, in DynamoDB's JSON. Read from moto's memory: a Scan takes 20 times as long."""
+    tables = dynamodb_backends[DEFAULT_ACCOUNT_ID][client.meta.region_name].tables
+    return [dict(item.to_json()["Attributes"]) for item in tables[table].all_items()]
 
 
 def snapshot(client: DynamoDBClient) -> dict[str, list[str]]:
@@ -49,16 +75,19 @@ def snapshot(client: DynamoDBClient) -> dict[str, list[str]]:
 
 def published(client: DynamoDBClient, outbox: str) -> list[DomainEventEnvelope]:
     """Return the events in the outbox by aggregate and version. Each is checked against its schema."""
-    envelopes = []
-    for item in items(client, outbox):
-        detail = json.loads(item["detail"]["S"])
-        source, event_type = item["source"]["S"], item["eventType"]["S"]
-        schema_of(event_type).validate(detail)
-        envelope = _DECODER.decode(source, event_type, detail)
-        assert item["aggregateId"]["S"] == envelope.metadata.aggregate_id
-        assert item["eventId"]["S"] == envelope.metadata.event_id
-        envelopes.append(envelope)
+    envelopes = [decode(item) for item in items(client, outbox)]
     return sorted(envelopes, key=lambda e: (e.event.aggregate_id, e.metadata.aggregate_version))
+
+
+def decode(item: dict[str, Any]) -> DomainEventEnvelope:
+    """Decode an outbox item. Check the event against its schema."""
+    detail = json.loads(item["detail"]["S"])
+    source, event_type = item["source"]["S"], item["eventType"]["S"]
+    schema_of(event_type).validate(detail)
+    envelope = _DECODER.decode(source, event_type, detail)
+    assert item["aggregateId"]["S"] == envelope.metadata.aggregate_id
+    assert item["eventId"]["S"] == envelope.metadata.event_id
+    return envelope
 
 
 def shuffled_scan(

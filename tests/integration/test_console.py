@@ -10,7 +10,7 @@ from typing import Any
 
 from functions.console import handler
 from tests.integration.api import request
-from tests.integration.conftest import LambdaContext, LogLines
+from tests.integration.conftest import LambdaContext
 from tests.template import ROOT
 
 STATIC = ROOT / "functions/console/static"
@@ -38,16 +38,13 @@ def policy(response: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def test_sample_events_return_the_page_and_a_script() -> None:
-    page, script = (
-        handler.lambda_handler(request(sample), LambdaContext())
-        for sample in ("console_page", "console_asset")
-    )
-
-    assert (page["statusCode"], script["statusCode"]) == (200, 200)
-    assert header(page, "Content-Type") == "text/html; charset=utf-8"
-    assert page["body"] == (STATIC / "index.html").read_text()
-    assert header(script, "Content-Type") == "text/javascript; charset=utf-8"
-    assert script["body"] == (STATIC / "assets/console.js").read_text()
+    for sample, media_type, file in (
+        ("console_page", "text/html", "index.html"),
+        ("console_asset", "text/javascript", "assets/console.js"),
+    ):
+        response = handler.lambda_handler(request(sample), LambdaContext())
+        assert (response["statusCode"], response["body"]) == (200, (STATIC / file).read_text())
+        assert header(response, "Content-Type") == f"{media_type}; charset=utf-8"
 
 
 def test_each_file_has_a_strict_content_security_policy() -> None:
@@ -58,16 +55,16 @@ def test_each_file_has_a_strict_content_security_policy() -> None:
         assert len(response["body"].encode()) < 6_000_000, f"{path} exceeds Lambda's limit"
         assert header(response, "X-Content-Type-Options") == "nosniff"
         directives = policy(response)
-        assert directives.pop("default-src") == ["'self'"], path
-        assert directives.pop("frame-ancestors") == ["'none'"], path
-        assert directives.pop("object-src") == ["'none'"], path
-        assert directives.pop("img-src") == ["'self'", "data:"], path
-        assert directives.pop("base-uri") == directives.pop("form-action") == ["'self'"], path
-        scripts = directives.pop("script-src", ["'self'"])
-        assert scripts[0] == "'self'"
-        assert all(source.startswith("'sha256-") for source in scripts[1:]), path
+        own, *hashes = directives.pop("script-src", ["'self'"])
+        assert own == "'self'"
+        assert all(source.startswith("'sha256-") for source in hashes), path
         swagger_styles = {"style-src": ["'self'", "'unsafe-inline'"]}
-        assert directives == (swagger_styles if path == "/docs" else {}), path
+        assert directives == {
+            **{key: ["'self'"] for key in ("default-src", "base-uri", "form-action")},
+            **{key: ["'none'"] for key in ("frame-ancestors", "object-src")},
+            "img-src": ["'self'", "data:"],
+            **(swagger_styles if path == "/docs" else {}),
+        }, path
 
 
 def test_pages_have_no_inline_code_except_the_script_whose_hash_is_in_the_policy() -> None:
@@ -99,8 +96,7 @@ def test_each_reference_leads_to_a_file_that_is_served() -> None:
             references |= {f"/assets/{name}" for name in re.findall(r'from "\./([^"]+)"', body)}
 
     assert references <= set(PATHS)
-    unused = set(PATHS) - references
-    assert unused == set(), "delete the files that no page uses"
+    assert set(PATHS) <= references, "delete the files that no page uses"
 
 
 def test_unchanged_file_is_not_sent_again() -> None:
@@ -121,9 +117,7 @@ def test_unknown_name_returns_404() -> None:
 
         assert response["statusCode"] == 404, name
         assert header(response, "Content-Type") == "application/problem+json"
-        problem = json.loads(response["body"])
-        assert problem["status"] == 404
-        assert problem["type"] == "urn:customers-and-orders:problem:no-such-route"
+        assert json.loads(response["body"])["type"].endswith(":no-such-route")
 
 
 def test_openapi_document_is_a_regular_file() -> None:
@@ -133,20 +127,3 @@ def test_openapi_document_is_a_regular_file() -> None:
     assert header(response, "Content-Type") == "application/json"
     assert json.loads(response["body"])["openapi"].startswith("3.")
     assert not [path for path in STATIC.rglob("*") if path.is_symlink()]
-
-
-def test_base_path_of_a_custom_domain_is_ignored() -> None:
-    event = {**request("console_asset"), "path": "/shop/assets/console.js"}
-
-    assert handler.lambda_handler(event, LambdaContext())["statusCode"] == 200
-
-
-def test_each_request_logs_one_line(log_lines: LogLines) -> None:
-    get("/assets/console.js")
-
-    (line,) = log_lines()
-    assert (line["message"], line["route"], line["status"]) == (
-        "request handled",
-        "/assets/{file}",
-        200,
-    )

@@ -17,11 +17,9 @@ from customers.customer import Customer
 from functions.order_history import projection
 from functions.orders import subscriber as orders_subscriber
 from functions.outbox_relay import handler as relay
-from messaging.domain_event import Cause
-from messaging.envelope import DomainEventEnvelope
 from messaging.relay import EventsNotPublishedError
 from order_history.view import OrderHistoryView
-from orders.events import OrderApproved, OrderCreated, RejectionReason
+from orders.events import RejectionReason
 from orders.order import Order
 from orders.repository import OrderRepository
 from shared.clock import now, parse_instant
@@ -29,10 +27,9 @@ from shared.money import Money
 from telemetry import metrics
 from telemetry.metrics import NAMESPACE, Metric
 from tests.integration.conftest import LambdaContext, LogLines
-from tests.samples import load, messages, to_batch
+from tests.integration.tables import insert_order
+from tests.samples import load, messages, to_batch, wrap
 
-JANE = int(load("customers_api_get")["pathParameters"]["customerId"])
-REQUEST = Cause("a request")
 Counted = dict[str, list[float]]
 
 
@@ -53,8 +50,11 @@ def values(line: dict[str, Any]) -> Counted:
     return found
 
 
+Invoke = Callable[[Any, dict[str, Any]], Counted]
+
+
 @pytest.fixture
-def counted(log_lines: LogLines) -> Callable[[Any, dict[str, Any]], Counted]:
+def counted(log_lines: LogLines) -> Invoke:
     """Return a function that invokes a handler and returns the metrics in its only line at level INFO."""
 
     def invoke(handler: Any, event: dict[str, Any]) -> Counted:
@@ -67,15 +67,11 @@ def counted(log_lines: LogLines) -> Callable[[Any, dict[str, Any]], Counted]:
     return invoke
 
 
-Invoke = Callable[[Any, dict[str, Any]], Counted]
-
-
 @pytest.fixture
 def three_orders(orders: OrderRepository) -> None:
     """The three orders of events/orders_subscriber_batch.json exist and are PENDING."""
     for message in messages(load("orders_subscriber_batch")):
-        order, created = Order.create(message["detail"]["data"]["orderId"], JANE, Money(400))
-        orders.insert(order, DomainEventEnvelope.wrap(created, 1, REQUEST))
+        insert_order(orders, message["detail"]["data"]["orderId"])
 
 
 # Counters and durations
@@ -87,7 +83,7 @@ def test_record_counts_each_event_type_of_orders_and_no_other() -> None:
     events = [created, order.approve(), order.cancel(), customer_created]
     names = []
     for event in events:
-        telemetry.record(DomainEventEnvelope.wrap(event, 1, REQUEST))
+        telemetry.record(wrap(event))
         taken = metrics.take()
         names.append(sorted(values(taken)) if taken else [])
     telemetry.record(None)
@@ -102,13 +98,11 @@ def test_record_counts_each_event_type_of_orders_and_no_other() -> None:
 
 
 def test_saga_duration_is_from_the_creation_of_the_order_to_its_decision() -> None:
-    _, created = Order.create(7, 1, Money(400))
-    values_of = {name: getattr(created, name) for name in vars(created)}
-    approved = OrderApproved(**{**values_of, "created_at": now() - timedelta(seconds=2)})
-    envelope = DomainEventEnvelope.wrap(approved, 2, REQUEST)
-    decided = replace(envelope.metadata, occurred_at=approved.created_at + timedelta(seconds=7))
+    order, created = Order.create(7, 1, Money(400))
+    envelope = wrap(order.approve(), 2)
+    decided = replace(envelope.metadata, occurred_at=order.created_at + timedelta(seconds=7))
     telemetry.record(replace(envelope, metadata=decided))
-    telemetry.record(DomainEventEnvelope.wrap(OrderCreated(**values_of), 1, REQUEST))
+    telemetry.record(wrap(created))
 
     assert values(metrics.take())[Metric.SAGA_DURATION] == [7000]
 
@@ -168,9 +162,8 @@ def test_relay_lag_is_from_writing_to_publishing_each_event_and_only_of_publishe
 
     lags = counted(relay, batch)[Metric.RELAY_LAG]
 
-    written = [
-        parse_instant(r["dynamodb"]["NewImage"]["occurredAt"]["S"]) for r in batch["Records"]
-    ]
+    images = [record["dynamodb"]["NewImage"] for record in batch["Records"]]
+    written = [parse_instant(image["occurredAt"]["S"]) for image in images]
     assert lags == [(instant - at).total_seconds() * 1000 for at in written]
     assert len(set(lags)) > 1
 
@@ -186,9 +179,8 @@ def test_view_lag_is_measured_for_changes_and_not_for_stale_events(
 
     assert first.keys() == {Metric.VIEW_LAG}
     assert len(first[Metric.VIEW_LAG]) == len(batch["Records"])
-    assert second[Metric.DUPLICATES_DROPPED] == [
-        len(batch["Records"]) - len(second.get(Metric.VIEW_LAG, []))
-    ]
+    stale = len(batch["Records"]) - len(second.get(Metric.VIEW_LAG, []))
+    assert second[Metric.DUPLICATES_DROPPED] == [stale]
 
 
 # Format

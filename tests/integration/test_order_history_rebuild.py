@@ -6,17 +6,16 @@ import importlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from customers import service as customers_service
 from customers.repository import CustomerRepository
-from messaging.domain_event import Cause
 from messaging.dynamodb import Database
-from messaging.envelope import DomainEventEnvelope
 from messaging.subscriber import Delivery
 from order_history import rebuild as rebuild_module
 from order_history.rebuild import Rebuild
@@ -27,10 +26,7 @@ from shared.money import Money
 from tests.integration.conftest import LambdaContext, LogLines
 from tests.integration.mongodb import documents
 from tests.integration.tables import create_tables, published
-from tests.samples import load
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from tests.samples import REQUEST, load, wrap
 
 OUTBOXES = {"Customers": "CustomersOutbox", "Orders": "OrdersOutbox"}
 EVENTS = 14
@@ -43,19 +39,20 @@ def dynamodb() -> Iterator[DynamoDBClient]:
     with mock_aws():
         client = boto3.client("dynamodb")
         create_tables(client)
-        database, cause = Database(), Cause("a request")
+        database = Database()
         customers = CustomerRepository("Customers", "CustomersOutbox", database=database)
         orders = OrderRepository("Orders", "OrdersOutbox", database=database)
         for name in ("Jane Doe", "John Doe"):
-            customer_id = customers_service.create_customer(customers, name, Money(9), cause).id
+            customer_id = customers_service.create_customer(customers, name, Money(9), REQUEST).id
             for total in (2, 3, 1):
-                order_id = orders_service.create_order(orders, customer_id, Money(total), cause).id
+                order_id = orders_service.create_order(
+                    orders, customer_id, Money(total), REQUEST
+                ).id
                 if total == 3:
                     order = orders_service.find_order(orders, order_id)
                     before = replace(order)
-                    event = DomainEventEnvelope.wrap(order.approve(), 2, cause)
-                    orders.outbox.write([event], orders.update(before, order))
-                    orders_service.cancel_order(orders, order_id, cause)
+                    orders.outbox.write([wrap(order.approve(), 2)], orders.update(before, order))
+                    orders_service.cancel_order(orders, order_id, REQUEST)
         yield client
 
 

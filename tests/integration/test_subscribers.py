@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
-from customers.customer import Customer
 from customers.events import (
     CustomerCreditReleased,
     CustomerCreditReservationFailed,
@@ -19,26 +19,20 @@ from customers.repository import CustomerRepository
 from functions.customers import subscriber as customers_subscriber
 from functions.order_history import projection
 from functions.orders import subscriber as orders_subscriber
-from messaging.domain_event import Cause
-from messaging.envelope import DomainEventEnvelope
-from order_history.connection import ViewConnection
-from order_history.view import OrderHistoryView
-from orders import service as orders_service
+from messaging.dead_letters import DeadLetterQueue
 from orders.events import OrderState, RejectionReason
-from orders.order import Order
 from orders.repository import OrderRepository
 from shared.money import Money
 from tests.integration.conftest import AwsCalls, DeadLetters, LambdaContext, LogLines
-from tests.integration.tables import TABLES, published, snapshot
-from tests.samples import load, messages, to_batch
-from tests.template import resources, target
+from tests.integration.mongodb import unreachable_view
+from tests.integration.tables import TABLES, insert_customer, insert_order, published, snapshot
+from tests.samples import JANE, load, messages, to_batch
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-JANE = int(load("customers_api_get")["pathParameters"]["customerId"])
-REQUEST = Cause("a request")
 CUSTOMERS_BATCH, ORDERS_BATCH = "customers_subscriber_batch", "orders_subscriber_batch"
+ANSWERS = (
+    *(CustomerCreditReserved, CustomerCreditReservationFailed),
+    *(CustomerValidationFailed, CustomerCreditReleased),
+)
 SUBSCRIBERS = {
     "CustomersSubscriber": customers_subscriber,
     "OrdersSubscriber": orders_subscriber,
@@ -55,9 +49,7 @@ def handle(handler: Any, batch: dict[str, Any]) -> list[str]:
 
 @pytest.fixture
 def jane(customers: CustomerRepository) -> None:
-    """Jane Doe exists, by the id that she has in events/, with a credit limit of 5.00."""
-    customer, created = Customer.create(JANE, "Jane Doe", Money(500))
-    customers.insert(customer, DomainEventEnvelope.wrap(created, 1, REQUEST))
+    insert_customer(customers)
 
 
 @pytest.fixture
@@ -69,14 +61,9 @@ def three_orders(orders: OrderRepository) -> list[int]:
     return ids
 
 
-def insert_order(orders: OrderRepository, order_id: int) -> None:
-    order, created = Order.create(order_id, JANE, Money(400))
-    orders.insert(order, DomainEventEnvelope.wrap(created, 1, REQUEST))
-
-
 def states(orders: OrderRepository, ids: list[int]) -> list[tuple[Any, Any]]:
-    found = [orders_service.find_order(orders, order_id) for order_id in ids]
-    return [(order.state, order.rejection_reason) for order in found]
+    found = [orders.find(order_id) for order_id in ids]
+    return [(order.state, order.rejection_reason) for order in found if order is not None]
 
 
 # Saga steps
@@ -91,20 +78,11 @@ def test_orders_reserve_credit_or_are_refused_and_a_cancellation_releases_it(
 
     assert handle(customers_subscriber, batch) == []
 
-    answers = {
-        e.metadata.causation_id: (type(e.event), e.metadata.correlation_id)
-        for e in published(dynamodb, "CustomersOutbox")
-        if e.metadata.causation_id
-    }
-    classes = [
-        CustomerCreditReserved,
-        CustomerCreditReservationFailed,
-        CustomerValidationFailed,
-        CustomerCreditReleased,
-    ]
-    assert answers == {
-        m["eventId"]: (cls, m["correlationId"]) for m, cls in zip(metadata, classes, strict=True)
-    }
+    answers = {e.metadata.causation_id: e for e in published(dynamodb, "CustomersOutbox")}
+    for asked, expected in zip(metadata, ANSWERS, strict=True):
+        answer = answers[asked["eventId"]]
+        assert type(answer.event) is expected
+        assert answer.metadata.correlation_id == asked["correlationId"]
     found = customers.find(JANE)
     assert found is not None
     assert (found.available_credit, found.version) == (Money(500), 3)
@@ -142,41 +120,6 @@ def test_decided_order_ignores_a_second_decision(
     assert snapshot(dynamodb) == before
 
 
-def test_events_in_any_order_make_the_same_view(
-    view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(projection.subscriber, "_handler", view)
-    batch = load("order_history_projection_batch")
-
-    def documents() -> list[Any]:
-        found = (view._database[n].find({}, {"events": 0}) for n in ("customers", "orders"))
-        return [sorted(cursor, key=lambda d: str(d["_id"])) for cursor in found]
-
-    assert handle(projection, batch) == []
-    before = documents()
-    assert handle(projection, {"Records": batch["Records"][::-1]}) == []
-
-    assert documents() == before
-    customers, orders = before
-    assert (customers[-1]["name"], customers[-1]["availableCreditCents"]) == ("Jane Doe", 500)
-    assert {order["state"] for order in orders} == {"CANCELLED", "REJECTED"}
-
-
-# Rules and registries
-
-
-def test_each_rule_lets_exactly_the_events_pass_that_its_subscriber_handles() -> None:
-    rules = {
-        target(rule["Targets"][0]["Arn"]).removesuffix("Queue"): rule["EventPattern"]
-        for rule in resources("AWS::Events::Rule").values()
-    }
-    assert rules.keys() == SUBSCRIBERS.keys(), "add a new subscriber to SUBSCRIBERS"
-    for name, handler in SUBSCRIBERS.items():
-        handled = handler.subscriber._handler.event_classes
-        assert sorted(rules[name]["detail-type"]) == sorted(c.__name__ for c in handled), name
-        assert set(rules[name]["source"]) == {c.source for c in handled}, name
-
-
 # Unreadable messages
 
 
@@ -187,34 +130,19 @@ def changed(change: Callable[[dict[str, Any]], None]) -> str:
     return json.dumps(message)
 
 
-def with_key(name: str, value: object) -> str:
-    return changed(lambda m: m.update({name: value}))
-
-
-def with_data(name: str, value: object) -> str:
-    return changed(lambda m: m["detail"]["data"].update({name: value}))
-
-
 def with_metadata(name: str, value: object) -> str:
     return changed(lambda m: m["detail"]["metadata"].update({name: value}))
 
 
+# tests/unit/messaging/test_domain_event.py has every wrong value of a field.
 UNREADABLE = [
     *("hello", " ", "[]", "{}", "[" * 100_000, '{"detail": ' + "9" * 5000 + "}"),
-    *(with_key("source", value) for value in (["x"], "another", None)),
-    *(with_key("detail-type", value) for value in (["x"], "OrderApproved")),
+    *(changed(lambda m, v=v: m.update(source=v)) for v in (["x"], "another", None)),  # type: ignore[misc]
+    changed(lambda m: m.update({"detail-type": "OrderApproved"})),
     changed(lambda m: m.pop("detail")),
-    with_key("detail", "text"),
     changed(lambda m: m["detail"].pop("metadata")),
-    *(with_metadata("schemaVersion", version) for version in (0, -1, "2", 2.0, True, None)),
-    *(with_data("orderTotalCents", total) for total in (-1_000_000, 0, 10**13 + 1, True, 1.5)),
-    *(with_data("orderId", order_id) for order_id in (0, -7, 2**63, 10**30, True, "7")),
-    with_data("createdAt", "0001-01-01T00:00:00.000+23:59"),
-    with_data("createdAt", "9999-12-31T23:59:59.999-23:59"),
-    with_data("state", "\0\ud800"),
-    with_metadata("correlationId", "\ud800"),
-    with_metadata("correlationId", ""),
-    with_metadata("correlationId", "x" * 1001),
+    changed(lambda m: m["detail"]["data"].update(state="\0\ud800")),
+    *(with_metadata("schemaVersion", version) for version in (0, "2", True)),
 ]
 
 
@@ -256,22 +184,32 @@ def test_neighbours_of_an_unreadable_message_are_handled(
     dynamodb: DynamoDBClient, dead_letters: DeadLetters, log_lines: LogLines
 ) -> None:
     batch = load("customers_subscriber_partial_failure")
+    unreadable = batch["Records"][1]
 
     assert handle(customers_subscriber, batch) == []
 
     (letter,) = dead_letters()
-    assert letter["Body"] == batch["Records"][1]["body"]
-    assert "orderTotalCents" in letter["MessageAttributes"]["reason"]["StringValue"]
-    assert len(published(dynamodb, "CustomersOutbox")) == 3
     error, _ = log_lines()
-    assert error["message_id"] == batch["Records"][1]["messageId"]
+    assert (letter["Body"], error["message_id"]) == (unreadable["body"], unreadable["messageId"])
     assert "orderTotalCents" in error["reason"]
+    assert letter["MessageAttributes"]["reason"]["StringValue"] == error["reason"]
+    assert len(published(dynamodb, "CustomersOutbox")) == 3
 
 
 def test_every_subscriber_dead_letters_an_unreadable_message(dead_letters: DeadLetters) -> None:
     for handler in SUBSCRIBERS.values():
         assert handle(handler, to_batch("unreadable")) == []
     assert len(dead_letters()) == len(SUBSCRIBERS)
+
+
+def test_reason_of_a_dead_letter_is_printable_and_has_at_most_1000_characters(
+    dead_letters: DeadLetters,
+) -> None:
+    queue = DeadLetterQueue.from_environment()
+    queue.send("a body", "a\0b\x1f" + "x" * 2000)
+
+    (letter,) = dead_letters()
+    assert letter["MessageAttributes"]["reason"]["StringValue"] == "a?b?" + "x" * 996
 
 
 @pytest.mark.usefixtures("dynamodb")
@@ -287,9 +225,7 @@ def test_message_that_the_dead_letter_queue_does_not_take_is_redelivered() -> No
 def test_every_message_is_redelivered_while_a_database_is_missing(
     dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
-    nowhere = ViewConnection("mongodb://127.0.0.1:1/nowhere")
-    nowhere.database.client.close()
-    monkeypatch.setattr(projection.subscriber, "_handler", OrderHistoryView(nowhere))
+    monkeypatch.setattr(projection.subscriber, "_handler", unreachable_view())
     for table in TABLES:
         dynamodb.delete_table(TableName=table)
 
@@ -333,17 +269,11 @@ def test_batch_is_one_log_line_with_the_ids_of_its_events(log_lines: LogLines) -
     for line, is_changed in ((first, True), (second, False)):
         assert (line["message"], line["level"]) == ("batch handled", "INFO")
         assert line["function_request_id"] == "invocation"
-        assert [
-            {k: event[k] for k in ("event_id", "correlation_id", "order_id", "customer_id")}
-            for event in line["events"]
-        ] == [
-            {
-                "event_id": d["metadata"]["eventId"],
-                "correlation_id": d["metadata"]["correlationId"],
-                "order_id": d["data"]["orderId"],
-                "customer_id": d["data"]["customerId"],
-            }
-            for d in details
+        assert [(e["event_id"], e["correlation_id"]) for e in line["events"]] == [
+            (d["metadata"]["eventId"], d["metadata"]["correlationId"]) for d in details
+        ]
+        assert [(e["order_id"], e["customer_id"]) for e in line["events"]] == [
+            (d["data"]["orderId"], d["data"]["customerId"]) for d in details
         ]
         assert {event["changed"] for event in line["events"]} == {is_changed}
     assert first["events"][0]["published"] == "CustomerCreditReserved"

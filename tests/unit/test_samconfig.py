@@ -12,10 +12,8 @@ LEFT_TO_THE_DEFAULT = {"PythonRuntime", "Architecture", "LogLevel", "Version", "
 
 def test_each_section_sets_every_parameter_that_matters_for_security_or_cost() -> None:
     for environment in ("dev", "prod"):
-        assert (
-            section(environment).keys()
-            == load_template()["Parameters"].keys() - LEFT_TO_THE_DEFAULT
-        )
+        expected = load_template()["Parameters"].keys() - LEFT_TO_THE_DEFAULT
+        assert section(environment).keys() == expected
 
 
 def test_production_is_not_public() -> None:
@@ -29,6 +27,5 @@ def test_a_build_for_aws_is_not_cached_and_expands_loops() -> None:
         build = CONFIG[environment]["build"]["parameters"]
         assert "cached" not in build
         assert build["language_extensions"]
-        assert (
-            "CAPABILITY_AUTO_EXPAND" in CONFIG[environment]["deploy"]["parameters"]["capabilities"]
-        )
+        deploy = CONFIG[environment]["deploy"]["parameters"]
+        assert "CAPABILITY_AUTO_EXPAND" in deploy["capabilities"]

@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any
 
-import pytest
-
 from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
 from tests.samples import EVENTS, SCHEMAS, load, messages, published_classes, schema_of
@@ -27,17 +25,14 @@ def samples_of_events() -> list[dict[str, Any]]:
     found = [message for name in BATCHES if "relay" not in name for message in messages(load(name))]
     for record in load("outbox_relay_batch")["Records"]:
         image = record["dynamodb"]["NewImage"]
-        found.append(
-            {
-                "source": image["source"]["S"],
-                "detail-type": image["eventType"]["S"],
-                "detail": json.loads(image["detail"]["S"]),
-            }
-        )
+        source, event_type, detail = (image[n]["S"] for n in ("source", "eventType", "detail"))
+        event = {"source": source, "detail-type": event_type, "detail": json.loads(detail)}
+        found.append(event)
     return found
 
 
 def valid_events() -> dict[str, DomainEventEnvelope]:
+    """Return the decoded samples of events, by id."""
     decoder = EventDecoder(published_classes())
     decoded: dict[str, DomainEventEnvelope] = {}
     for message in samples_of_events():
@@ -83,45 +78,38 @@ def test_stored_events_stay_readable() -> None:
             assert set(schema["required"]) <= stored <= set(schema["properties"]), event
 
 
-def test_ids_of_sample_answers_are_derived_as_in_the_code() -> None:
-    for envelope in valid_events().values():
+def test_sample_answers_have_the_derived_id_and_the_correlation_of_their_cause() -> None:
+    events = valid_events()
+    for envelope in events.values():
         metadata = envelope.metadata
         if metadata.causation_id is not None:
             cause = Cause(metadata.correlation_id, metadata.causation_id)
             assert metadata.event_id == cause.effect_id(envelope.event.source)
-
-
-def test_sample_answers_have_the_correlation_of_their_cause() -> None:
-    events = valid_events()
-    for envelope in events.values():
-        question = events.get(envelope.metadata.causation_id or "")
+        question = events.get(metadata.causation_id or "")
         if question is not None:
-            assert envelope.metadata.correlation_id == question.metadata.correlation_id
-            assert envelope.metadata.occurred_at > question.metadata.occurred_at
+            assert metadata.correlation_id == question.metadata.correlation_id
+            assert metadata.occurred_at > question.metadata.occurred_at
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-def test_sample_request_is_for_a_route_of_its_function(name: str) -> None:
-    request = load(name)
-    path = request["resource"].format(**request["pathParameters"] or {})
-    routes = sources(DEVELOPMENT.functions[DOCUMENTED[name]], "Api")
+def test_sample_request_is_for_a_route_of_its_function() -> None:
+    for name in REQUESTS:
+        request = load(name)
+        path = request["resource"].format(**request["pathParameters"] or {})
+        routes = sources(DEVELOPMENT.functions[DOCUMENTED[name]], "Api")
 
-    assert (request["httpMethod"].lower(), request["resource"]) in {
-        (route["Method"], route["Path"]) for route in routes
-    }
-    assert request["path"] == path
-    assert request["requestContext"]["path"] == "/v1" + path
-    assert request["multiValueHeaders"] == {k: [v] for k, v in request["headers"].items()}
+        route = request["httpMethod"].lower(), request["resource"]
+        assert route in {(route["Method"], route["Path"]) for route in routes}, name
+        assert (request["path"], request["requestContext"]["path"]) == (path, f"/v1{path}")
+        assert request["multiValueHeaders"] == {k: [v] for k, v in request["headers"].items()}
 
 
-@pytest.mark.parametrize("name", [name for name in BATCHES if "relay" not in name])
-def test_rule_of_the_function_matches_its_sample_batch(name: str) -> None:
-    subscriber = DOCUMENTED[name].removesuffix("Function")
-    pattern = resources("AWS::Events::Rule")[f"{subscriber}Rule"]["EventPattern"]
-
-    for message in messages(load(name)):
-        assert message["source"] in pattern["source"]
-        assert message["detail-type"] in pattern["detail-type"]
+def test_rule_of_the_function_matches_its_sample_batch() -> None:
+    for name in [name for name in BATCHES if "relay" not in name]:
+        subscriber = DOCUMENTED[name].removesuffix("Function")
+        pattern = resources("AWS::Events::Rule")[f"{subscriber}Rule"]["EventPattern"]
+        for message in messages(load(name)):
+            assert message["source"] in pattern["source"], name
+            assert message["detail-type"] in pattern["detail-type"], name
 
 
 def test_readme_lists_the_subscribers_of_each_event() -> None:

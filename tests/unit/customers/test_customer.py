@@ -1,4 +1,4 @@
-"""The Customer aggregate guards its credit limit, whoever calls it."""
+"""The Customer aggregate guards its credit limit against any command."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import copy
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from customers.customer import Customer, CustomerCreditLimitExceededError
 from customers.events import CustomerCreated, CustomerCreditReleased, CustomerCreditReserved
@@ -84,50 +83,3 @@ def test_invalid_commands_are_refused_and_change_no_credit() -> None:
 
         assert (customer.reserved_credit, customer.version) == (before.reserved_credit, 2)
         assert customer.reservations[7] == Money(400)
-
-
-class CreditMachine(RuleBasedStateMachine):
-    """Call the aggregate with any arguments, valid or not, in any order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.customer = a_customer(limit=1000)
-        self.changes = 0
-
-    @rule(order_id=st.integers(1, 5), total=st.integers(-500, 1500))
-    def reserve(self, order_id: int, total: int) -> None:
-        is_valid = 0 < total <= self.customer.available_credit.cents
-        is_new = order_id not in self.customer.reservations
-        try:
-            self.customer.reserve_credit(order_id, Money(total))
-        except (CustomerCreditLimitExceededError, ValueError):
-            assert not (is_valid and is_new)
-        else:
-            assert is_valid
-            assert is_new
-            self.changes += 1
-
-    @rule(order_id=st.integers(1, 5))
-    def release(self, order_id: int) -> None:
-        is_known = order_id in self.customer.reservations
-        try:
-            self.customer.release_credit(order_id)
-        except KeyError:
-            assert not is_known
-        else:
-            assert is_known
-            self.changes += 1
-
-    @invariant()
-    def reserved_credit_is_the_sum_of_the_reservations_within_the_limit(self) -> None:
-        total = sum(money.cents for money in self.customer.reservations.values())
-        assert self.customer.reserved_credit == Money(total)
-        assert ZERO <= self.customer.reserved_credit <= self.customer.credit_limit
-
-    @invariant()
-    def each_change_is_one_version(self) -> None:
-        assert self.customer.version == 1 + self.changes
-
-
-TestCredit = CreditMachine.TestCase
-TestCredit.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)

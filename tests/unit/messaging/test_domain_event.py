@@ -18,10 +18,9 @@ from messaging.envelope import (
     NewerSchemaVersionError,
 )
 from orders.events import OrderCreated, OrderState
-from shared.clock import format_instant, now
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
-from tests.samples import an_event_id, any_envelope, published_classes, to_message
+from tests.samples import an_event_id, any_envelope, published_classes, to_message, wrap
 
 CUSTOMERS, ORDERS = "customers-and-orders.customers", "customers-and-orders.orders"
 DECODER = EventDecoder(published_classes())
@@ -36,7 +35,7 @@ ORDER_CREATED = OrderCreated(
 
 
 def a_message() -> dict[str, Any]:
-    return to_message(DomainEventEnvelope.wrap(ORDER_CREATED, 1, Cause("a request")))
+    return to_message(wrap(ORDER_CREATED))
 
 
 def decode(message: dict[str, Any], decoder: EventDecoder = DECODER) -> DomainEventEnvelope:
@@ -71,12 +70,6 @@ def test_detail_is_one_line_of_ascii_with_cents_and_utc_milliseconds() -> None:
     assert decoded["data"]["createdAt"] == "2026-11-04T09:30:00.000Z"
 
 
-def test_current_instant_is_encoded_without_loss() -> None:
-    instant = now()
-
-    assert datetime.fromisoformat(format_instant(instant)) == instant
-
-
 def test_only_optional_fields_may_be_missing() -> None:
     for part in ("metadata", "data"):
         for name in a_message()["detail"][part]:
@@ -102,9 +95,7 @@ def test_field_added_with_a_default_is_decoded_from_older_events() -> None:
             return self.order_id
 
     decoder = EventDecoder([OrderNoted])
-    message = to_message(
-        DomainEventEnvelope.wrap(OrderNoted(order_id=7, note="x"), 1, Cause("a request"))
-    )
+    message = to_message(wrap(OrderNoted(order_id=7, note="x")))
     assert decode(message, decoder).event == OrderNoted(order_id=7, note="x")
 
     del message["detail"]["data"]["note"]
@@ -138,26 +129,16 @@ WRONG: dict[str, dict[str, list[object]]] = {
 }
 
 
-def reason_why_invalid(message: dict[str, Any]) -> str:
-    """Return the text of the InvalidEventError; an empty one if the message is decoded."""
-    try:
-        decode(message)
-    except InvalidEventError as error:
-        return str(error)
-    return ""
-
-
 def test_value_that_breaks_the_schema_is_invalid_and_not_quoted_in_the_reason() -> None:
     for part, fields in WRONG.items():
         assert fields.keys() == a_message()["detail"][part].keys()
-        for name, values in fields.items():
-            for value in values:
-                message = a_message()
-                message["detail"][part][name] = value
-                reason = reason_why_invalid(message)
-                assert name in reason or "aggregateId" in reason, f"{name} = {value!r}"
-                if isinstance(value, str) and len(value) > 5:
-                    assert value not in reason
+        for name, value in [(n, value) for n in fields for value in fields[n]]:
+            message = a_message()
+            message["detail"][part][name] = value
+            with pytest.raises(InvalidEventError, match=f"{name}|aggregateId") as raised:
+                pytest.fail(f"{name} = {value!r}: {decode(message)}")
+            if isinstance(value, str) and len(value) > 5:
+                assert value not in str(raised.value)
 
 
 def test_values_at_the_bounds_are_valid() -> None:
@@ -176,12 +157,9 @@ def test_values_at_the_bounds_are_valid() -> None:
     assert to_message(decode(message)) == message
 
 
-def test_newer_schema_version_is_an_error_of_its_own_whatever_else_is_in_the_event() -> None:
-    message = a_message()
-    message["detail"] = {"metadata": {"schemaVersion": 2}}
-
+def test_newer_schema_version_is_an_error_of_its_own_in_any_event() -> None:
     with pytest.raises(NewerSchemaVersionError):
-        decode(message)
+        decode({**a_message(), "detail": {"metadata": {"schemaVersion": 2}}})
 
 
 json_values = st.recursive(
@@ -230,9 +208,6 @@ def test_answer_to_an_event_has_an_id_derived_from_the_event_and_the_service_onl
     assert cause.effect_id(CUSTOMERS) == Cause("another request", "an event").effect_id(CUSTOMERS)
     causes = [cause, Cause("a request", "another event")]
     assert len({c.effect_id(s) for c in causes for s in (CUSTOMERS, ORDERS)}) == 4
-
-
-def test_event_of_a_request_has_a_new_id_each_time() -> None:
     assert Cause("a request").effect_id(ORDERS) != Cause("a request").effect_id(ORDERS)
 
 
@@ -241,7 +216,7 @@ def test_type_and_data_are_no_part_of_an_answers_id(
     question: DomainEventEnvelope, one: DomainEventEnvelope, other: DomainEventEnvelope
 ) -> None:
     cause = question.cause_of_effects
-    answers = [DomainEventEnvelope.wrap(e.event, 1, cause) for e in (one, other)]
+    answers = [wrap(e.event, 1, cause) for e in (one, other)]
 
     same_service = one.event.source == other.event.source
     assert (answers[0].metadata.event_id == answers[1].metadata.event_id) is same_service

@@ -12,13 +12,10 @@ def at(monkeypatch: pytest.MonkeyPatch, instant: datetime) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: int(instant.timestamp() * 1000) * 1_000_000)
 
 
-@pytest.mark.parametrize("year", [2025, 2026, 2094])
-def test_ids_are_exact_in_javascript(monkeypatch: pytest.MonkeyPatch, year: int) -> None:
-    at(monkeypatch, datetime(year, 1, 1, 0, 0, 1, tzinfo=UTC))
-
-    identifiers = [new_id() for _ in range(1000)]
-
-    assert all(0 < identifier < 2**53 <= MAX_ID for identifier in identifiers)
+def test_ids_are_exact_in_javascript(monkeypatch: pytest.MonkeyPatch) -> None:
+    for year in (2025, 2026, 2094):
+        at(monkeypatch, datetime(year, 1, 1, 0, 0, 1, tzinfo=UTC))
+        assert all(0 < new_id() < 2**53 <= MAX_ID for _ in range(1000))
 
 
 def test_ids_are_ordered_by_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,23 +28,21 @@ def test_amount_survives_json(money: Money) -> None:
     assert Money.from_amount(Decimal(written)) == money
 
 
-@pytest.mark.parametrize(
-    ("cents", "written"),
-    [(0, "0"), (500, "5"), (410, "4.1"), (1, "0.01"), (9_999_999_999_999, "99999999999.99")],
-)
-def test_json_number_is_the_shortest(cents: int, written: str) -> None:
-    assert json.dumps(Money(cents).to_json_number()) == written
+def test_json_number_is_the_shortest() -> None:
+    texts = {0: "0", 500: "5", 410: "4.1", 1: "0.01", 9_999_999_999_999: "99999999999.99"}
+    for cents, text in texts.items():
+        assert json.dumps(Money(cents).to_json_number()) == text
 
 
-@pytest.mark.parametrize("amount", ["5", "5.0", "5.00", "5.000", "0.5E1", "50E-1"])
-def test_equal_numbers_are_equal_amounts_however_they_are_written(amount: str) -> None:
-    assert Money.from_amount(Decimal(amount)) == Money(500)
+def test_equal_numbers_are_equal_amounts_in_any_spelling() -> None:
+    for amount in ("5", "5.0", "5.00", "5.000", "0.5E1", "50E-1"):
+        assert Money.from_amount(Decimal(amount)) == Money(500), amount
 
 
-@pytest.mark.parametrize("amount", ["NaN", "sNaN", "Infinity", "-Infinity", "1E+400", "1E+999999"])
-def test_infinite_huge_or_undefined_number_is_no_amount(amount: str) -> None:
-    with pytest.raises(ValueError, match=r"number|decimal places"):
-        Money.from_amount(Decimal(amount))
+def test_infinite_huge_tiny_or_undefined_number_is_no_amount() -> None:
+    for amount in ("NaN", "sNaN", "Infinity", "-Infinity", "1E+400", "1E+999999", "1E-99999999"):
+        with pytest.raises(ValueError, match=r"number|decimal places"):
+            pytest.fail(f"{amount}: {Money.from_amount(Decimal(amount))}")
 
 
 @given(st.integers(0, MAX_CENTS), st.integers(1, 9), st.integers(3, 100))
@@ -55,11 +53,6 @@ def test_third_or_later_decimal_place_is_refused_and_never_rounded(
 
     with pytest.raises(ValueError, match="two decimal places"):
         Money.from_amount(amount)
-
-
-def test_amount_too_small_for_decimal_arithmetic_is_refused_and_not_zero() -> None:
-    with pytest.raises(ValueError, match="two decimal places"):
-        Money.from_amount(Decimal("1E-99999999"))
 
 
 @given(amounts_of_money, amounts_of_money)
