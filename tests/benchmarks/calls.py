@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.benchmarks.speed import wait_until_all
 from tests.benchmarks.systems import System
@@ -92,7 +93,7 @@ class CountingProxy(AwsProxy):
 @contextmanager
 def counted_calls(system: System, loop: EventLoop) -> Iterator[CountingProxy]:
     """Let all functions of the system reach AWS through the proxy inside the block."""
-    proxy = CountingProxy(loop, system.stack.deployment.port)
+    proxy = CountingProxy(loop, urlsplit(system.stack.aws_endpoint_url).port or 80)
     system.set_endpoint(proxy.url)
     try:
         for number in range(WARM_UP_ORDERS):
