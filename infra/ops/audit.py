@@ -22,6 +22,7 @@ Json = dict[str, Any]
 class Audit:
     """The result. Without findings all orders are decided, no limit is exceeded, and the services agree."""
 
+    customers: int = 0
     orders_by_state: dict[OrderState, int] = field(default_factory=lambda: defaultdict(int))
     findings: list[str] = field(default_factory=list)
 
@@ -37,6 +38,7 @@ def audit(api: ApiClient) -> Audit:
         result.orders_by_state[OrderState(order["orderState"])] += 1
         orders_of[order["customerId"]][str(order["orderId"])] = order
     for customer in api.customers():
+        result.customers += 1
         orders = orders_of.pop(customer["customerId"], {})
         result.findings += _credit_findings(customer, orders.values())
         result.findings += _view_findings(api, customer, orders)
