@@ -1,4 +1,4 @@
-"""No log line has a name, an amount, a token, a key or a password, whatever fails."""
+"""Log lines have no name, amount, token, key or password, also when a part fails."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def test_metrics_are_root_keys_of_the_invocations_line_and_taken_once(log_lines:
     assert second["function_request_id"] == LambdaContext().aws_request_id
 
 
-def test_metrics_are_printed_whatever_the_log_level(
+def test_metrics_are_printed_at_every_log_level(
     capsys: pytest.CaptureFixture[str], log_lines: LogLines
 ) -> None:
     logger = Logger()
