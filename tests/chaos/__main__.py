@@ -37,7 +37,7 @@ def main(*, short: bool, only: str, logs: Path | None) -> None:
     handle_interrupts()
     names = [name for name in (*SCENARIOS, EMULATOR_ENDED) if only.lower() in name.lower()]
     orders = 40 if short else 150
-    failed = 0
+    ran = failed = 0
     started = time.monotonic()
     print_row("fault", *COLUMNS, style="bold")
     try:
@@ -49,6 +49,7 @@ def main(*, short: bool, only: str, logs: Path | None) -> None:
             directory, system = logs or Path(temporary), None
             for name in names:
                 status.update(name)
+                ran += 1
                 begun = time.monotonic()
                 try:
                     if name == EMULATOR_ENDED:
@@ -68,7 +69,7 @@ def main(*, short: bool, only: str, logs: Path | None) -> None:
         console.print("Interrupted. All processes are stopped.")
         sys.exit(130)
     seconds = time.monotonic() - started
-    console.print(f"{len(names)} scenarios, {failed} failed, {seconds:.0f} s in all")
+    console.print(f"{ran} of {len(names)} scenarios ran, {failed} failed, {seconds:.0f} s in all")
     sys.exit(1 if failed else 0)
 
 

@@ -17,8 +17,8 @@ import httpx
 from infra.local.api_client import ApiClient
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 90.0
-"""Limits the retries of one request."""
+PATIENCE_SECONDS = 180.0
+"""Limits the retries of one request. One attempt may take 30 s after a killed function."""
 MAX_TOTAL = 100
 """Largest order total. The average is half of it."""
 
