@@ -19,10 +19,11 @@ from infra.local.api_client import ApiClient, wait_until
 from infra.local.guarded_ministack import MAX_CONCURRENT_REQUESTS
 from infra.local.processes import free_port
 from infra.local.stack import EmbeddedStack
+from tests.stacks import local_stack_only
 from tests.template import ROOT
 
 # Start, deploy and stop take 25 s on an idle machine with two cores.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), local_stack_only]
 PARALLEL_REQUESTS = 100
 AWKWARD_NAME = 'It\'s a "checkout" [copy] (1) für Größe'
 SETTINGS = {"AWS_ENDPOINT_URL": "http://elsewhere.example", "LOG_LEVEL": "warn", "MONGODB_URI": ""}

@@ -43,6 +43,12 @@ def test_readme_is_at_most_150_lines() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
+def test_readme_shows_what_the_demo_prints() -> None:
+    (shown,) = re.findall(r"walks through .*?```\n(.*?)\n", (ROOT / "README.md").read_text(), re.DOTALL)
+
+    assert f'_say("{shown}")' in (ROOT / "infra/local/demo.py").read_text()
+
+
 def test_guarantees_name_every_chaos_scenario() -> None:
     guarantees = (ROOT / "docs/guarantees.md").read_text()
 
