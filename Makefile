@@ -125,16 +125,16 @@ test-fast: install ## Run the unit, integration and model tests
 	@$(python) -m pytest tests/unit tests/integration tests/model
 
 check: install ## Check format, lint (with security rules), types, imports and templates
-	@status=0; run() { echo "$$*"; "$$@" || status=1; }; \
+	@failed=; run() { echo "$$*"; "$$@" || failed="$$failed  $$*\n"; }; \
 	run $(bin)/ruff format --check; \
-	[ $$status = 0 ] || echo 'Run: make format'; \
+	[ -z "$$failed" ] || echo 'Run: make format'; \
 	run $(bin)/ruff check; \
 	run $(python) -m mypy; \
 	run env PYTHONPATH=layers/common $(python) $(bin)/lint-imports; \
 	run $(python) $(bin)/cfn-lint template.yaml infra/*.yaml tests/benchmarks/peers/template.yaml; \
 	run $(python) -m samcli validate --lint --region us-east-1; \
 	run $(MAKE) --no-print-directory checkov; \
-	exit $$status
+	[ -z "$$failed" ] || { printf "Failed:\n$$failed" >&2; exit 1; }
 
 # In an environment of its own: its pinned packages conflict with the others.
 checkov: install ## Check the transformed templates against checkov's policies

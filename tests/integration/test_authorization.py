@@ -27,6 +27,7 @@ from tests.integration.api import send
 from tests.integration.tables import insert_customer, insert_order, published
 from tests.issuer import AUDIENCE, KEY, STRANGERS_KEY, Issuer
 from tests.samples import JANE, load
+from tests.template import is_open, resources, sources
 
 EVERYTHING = "customers:read customers:write orders:read orders:write orderhistory:read"
 
@@ -271,6 +272,19 @@ class TestApis:
             scopes = EVERYTHING.replace("read" if is_read else "write", "other")
             token = issuer.sign(scope=f"{scopes} customers:all")
             send(handler, sample, headers={"Authorization": token}).problem(403, "forbidden")
+
+    def test_every_route_of_one_customer_is_tried(self) -> None:
+        tried = {
+            (load(sample)["httpMethod"], load(sample)["resource"])
+            for sample in (*OF_ONE_CUSTOMER, *OF_ALL)
+        }
+        tried.add(("POST", "/orders"))  # the customer is in the body: a test of its own
+        for function in resources("AWS::Serverless::Function").values():
+            for route in sources(function, "Api"):
+                key = route["Method"].upper(), route["Path"]
+                if not is_open(route):
+                    advice = "add a request to events/ and its name to OF_ONE_CUSTOMER or OF_ALL"
+                    assert key in tried, f"{key}: {advice}"
 
     def test_another_customers_data_looks_like_missing_data(self, issuer: Issuer) -> None:
         strangers = [issuer.sign(scope=EVERYTHING, customer_id=8), issuer.sign(scope=EVERYTHING)]

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mypy_boto3_dynamodb import DynamoDBClient
 
+from customers.customer import Customer
 from customers.events import (
     CustomerCreditReleased,
     CustomerCreditReservationFailed,
@@ -29,6 +30,7 @@ from messaging.domain_event import Cause, DomainEvent
 from messaging.envelope import DomainEventEnvelope
 from messaging.retry import WriteConflictError
 from messaging.subscriber import Delivery, Handled
+from orders.events import OrderCreated
 from orders.order import Order
 from shared.identifiers import new_id
 from shared.money import Money
@@ -430,3 +432,17 @@ def test_racing_batches_never_exceed_the_limit(dynamodb: DynamoDBClient) -> None
     assert types.count(CustomerCreditReserved) == 5
     assert types.count(CustomerCreditReservationFailed) == 11
     check_credit(dynamodb)
+
+
+def test_a_handler_that_changes_an_aggregate_without_an_event_fails_its_message(
+    customers: CustomerRepository, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgetful(customer: Customer | None, order: OrderCreated) -> None:
+        assert customer is not None
+        customer.reserve_credit(order.order_id, order.order_total)
+
+    monkeypatch.setitem(customers_subscriber.participant._handlers, OrderCreated, forgetful)
+    before = snapshot(dynamodb)
+
+    assert deliver(created(1)) == ["message-1"]
+    assert snapshot(dynamodb) == before

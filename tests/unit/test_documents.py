@@ -44,7 +44,9 @@ def test_readme_is_at_most_150_lines() -> None:
 
 
 def test_readme_shows_what_the_demo_prints() -> None:
-    (shown,) = re.findall(r"walks through .*?```\n(.*?)\n", (ROOT / "README.md").read_text(), re.DOTALL)
+    (shown,) = re.findall(
+        r"walks through .*?```\n(.*?)\n", (ROOT / "README.md").read_text(), re.DOTALL
+    )
 
     assert f'_say("{shown}")' in (ROOT / "infra/local/demo.py").read_text()
 

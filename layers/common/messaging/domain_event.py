@@ -38,8 +38,8 @@ class Cause:
         """Return the id of the event that the service `source` publishes because of this cause.
 
         For an event the id is derived: a redelivered message tries to insert the same outbox item and fails.
-        The type of the published event is not part of the id. An OrderCreated that was refused for lack of
-        credit must not be decided again when it is redelivered later.
+        One event gets at most one answer per service, so the type of the answer is not part of the id: an
+        OrderCreated that was refused for lack of credit must not be decided again when it is redelivered.
         """
         if self.event_id is None:
             return str(uuid.uuid4())

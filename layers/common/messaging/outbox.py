@@ -18,7 +18,7 @@ from telemetry import tracing
 
 
 class EventAlreadyPublishedError(Exception):
-    """The outbox holds some of the events already: their causes were handled before. Nothing was written."""
+    """Some of these events are in the outbox: the messages that caused them were handled before. Nothing was written."""
 
     def __init__(self, event_ids: Collection[str]) -> None:
         super().__init__(", ".join(event_ids))

@@ -88,7 +88,7 @@ class SagaParticipant(Generic[A]):
     def _commit_by_aggregate(
         self, deliveries: Sequence[Delivery], seconds_left: Callable[[], float]
     ) -> Iterator[Handled]:
-        """Commit each aggregate's events for themselves, with retries. A failing one does not stop the others."""
+        """Commit each aggregate's events in a transaction of their own, with retries. A failing one does not stop the others."""
         failures: list[Exception] = []
         for group in self._by_aggregate(deliveries):
             if seconds_left() < SECONDS_PER_MESSAGE:
@@ -111,7 +111,7 @@ class SagaParticipant(Generic[A]):
     def _commit(self, deliveries: Sequence[Delivery]) -> list[Handled]:
         """Decide the events and commit the result in one transaction.
 
-        An event whose answer is in the outbox already was handled before. The rest is decided again without it.
+        An event whose answer is in the outbox already was handled before. Such an event is left out, and the others are decided again.
         Raises: WriteConflictError.
         """
         duplicates: set[str] = set()
@@ -140,9 +140,12 @@ class SagaParticipant(Generic[A]):
         for delivery in deliveries:
             event = delivery.envelope.event
             aggregate = aggregates.get(self._repository.aggregate_id(event))
+            loaded = aggregate.version if aggregate is not None else 0
             answer = self._handlers[type(event)](aggregate, event)
+            version = aggregate.version if aggregate is not None else 0
+            if answer is None and version != loaded:
+                raise ValueError(f"the handler of {type(event).__name__} changed without an event")
             if answer is not None:
-                version = aggregate.version if aggregate is not None else 0
                 cause = delivery.envelope.cause_of_effects
                 published[delivery.id] = DomainEventEnvelope.wrap(answer, version, cause)
         writes = [

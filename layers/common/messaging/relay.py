@@ -1,4 +1,4 @@
-"""The relay: publishes outbox items from the table's stream to the event bus, in order, without loss.
+"""The relay: publishes outbox items from the table's stream to the event bus, in the stream's order.
 
 An event may reach the bus more than once, because a failed batch is retried. Subscribers are idempotent.
 """

@@ -57,7 +57,7 @@ class EventHandler(Protocol):
     def handle(
         self, deliveries: Sequence[Delivery], seconds_left: Callable[[], float]
     ) -> Iterable[Handled]:
-        """Handle the events. Yield each outcome once it is committed, and raise if the rest failed."""
+        """Handle the events. Return or yield the outcomes that are committed; raise if others failed."""
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The projection: the changes that each event makes to the documents of the view.
 
 Events arrive in any order and any number of times. So a change is made only of
-- *facts*: fields that are written once, or that any event writes with the same value, and
+- *facts*: fields that are written once, or always with the same value, and
 - *latest* fields, which change with the version of an aggregate and are guarded by it.
 
 Both converge. Documents (amounts in cents, instants as ISO 8601 texts):
@@ -13,8 +13,8 @@ Both converge. Documents (amounts in cents, instants as ISO 8601 texts):
                 events: {"<eventId>": {event: {...}, deliveries: {"<milliseconds>": count}, rebuiltAt}}}
     names      {_id: customerId, name}: the customers that exist, to count them
 
-`customerKey` and `stateKey` sort a customer's orders (in one state) by id in one text. One single-field index each
-serves pages of equal cost on every database that speaks the protocol.
+`customerKey` and `stateKey` are the sort keys `customer#order` and `customer#state#order`. A single-field index on
+each makes every page equally cheap, on every database that speaks the protocol.
 """
 
 from __future__ import annotations

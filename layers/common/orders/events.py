@@ -19,7 +19,7 @@ class OrderState(StrEnum):
 
     @property
     def holds_credit(self) -> bool:
-        """Return whether an order in this state has credit reserved when its saga has ended."""
+        """Return whether the order's credit is reserved once its saga has ended."""
         match self:
             case OrderState.APPROVED:
                 return True
@@ -30,7 +30,7 @@ class OrderState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Return whether the saga has ended. An APPROVED order then changes only when it is cancelled."""
+        """Return whether the create-order saga has ended."""
         match self:
             case OrderState.PENDING:
                 return False
