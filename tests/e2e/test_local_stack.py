@@ -116,7 +116,8 @@ def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path
 
     def make(target: str) -> str:
         done = subprocess.run(
-            ["make", target, f"PYTHON={sys.executable}"],
+            # `make test` runs this test, and a make in a make prints its directory.
+            ["make", "--no-print-directory", target, f"PYTHON={sys.executable}"],
             cwd=checkout,
             env=environment,
             capture_output=True,
