@@ -80,11 +80,12 @@ class OrderHistoryView:
         return stale
 
     def _write(self, collection: str, changes: Mapping[Key, DocumentChange]) -> set[Key]:
-        refused = self._bulk_write(collection, [_upsert(k, c) for k, c in changes.items()])
+        items = list(changes.items())
+        refused = self._bulk_write(collection, [_upsert(k, c) for k, c in items])
         if not refused:
             return set()
         # A refused upsert means that the document exists: with a later version, or inserted a moment ago.
-        repeated = [list(changes.items())[index] for index in refused]
+        repeated = [items[index] for index in refused]
         updates = [update for key, change in repeated for update in _updates(key, change)]
         self._bulk_write(collection, updates)
         return {key for key, change in repeated if change.version}
