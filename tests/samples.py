@@ -37,6 +37,11 @@ def load(name: str) -> dict[str, Any]:
     return sample
 
 
+def samples() -> list[str]:
+    """Return the names of the files in events/."""
+    return sorted(path.stem for path in EVENTS.glob("*.json"))
+
+
 JANE = int(load("customers_api_get")["pathParameters"]["customerId"])
 ORDER = int(load("orders_api_get")["pathParameters"]["orderId"])
 REQUEST = Cause("a request")

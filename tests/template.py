@@ -7,7 +7,9 @@ import re
 import tomllib
 from collections.abc import Callable
 from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -144,7 +146,9 @@ class Stack:
 
     def _find_in_map(self, path: list[Any]) -> Any:
         found = load_template()["Mappings"]
-        for key in self._resolve(path):
+        keys = self._resolve(path)
+        for key in keys:
+            assert key in found, f"template.yaml, Mappings: there is no entry {'.'.join(keys)}"
             found = found[key]
         return found
 
@@ -203,6 +207,33 @@ def sources(function: Properties, event_type: str) -> list[Properties]:
         e["Properties"] for e in function.get("Events", {}).values() if e["Type"] == event_type
     ]
     return [source for source in found if source.get("Method") != "options"]
+
+
+def function_of(sample: str) -> str:
+    """Return the logical id of the function that takes events/`sample`.json: the sample's name starts with it."""
+    by_prefix = {
+        re.sub(r"\B([A-Z])", r"_\1", name.removesuffix("Function")).lower(): name
+        for name in DEVELOPMENT.functions
+    }
+    found = [name for prefix, name in by_prefix.items() if sample.startswith(f"{prefix}_")]
+    assert len(found) == 1, f"events/{sample}.json starts with the name of {len(found)} functions"
+    return found[0]
+
+
+def handler_of(function: str) -> ModuleType:
+    """Import the module with the function's handler."""
+    properties = DEVELOPMENT.functions[function]
+    module = properties["Handler"].rpartition(".")[0]
+    return import_module(properties["CodeUri"].strip("/").replace("/", ".") + f".{module}")
+
+
+def subscribers() -> dict[str, ModuleType]:
+    """Import the module of each function that reads a queue, by its name in the mapping `Subscribers`."""
+    return {
+        name.removesuffix("Function"): handler_of(name)
+        for name, function in DEVELOPMENT.functions.items()
+        if sources(function, "SQS")
+    }
 
 
 def is_open(route: Properties) -> bool:

@@ -50,14 +50,14 @@ def timeline(
         for event in events
     ]
     ids = {event.id for event in events}
-    times: Counter[tuple[str, str]] = Counter()
+    times: Counter[tuple[str, str, str]] = Counter()
     logged = [moment for line in lines for moment in _moments(line, ids, times)]
     last = max(events, key=lambda event: event.occurred_at).id if events else ""
-    return Timeline(correlation_id, sorted([*written, *logged]), times[VIEW, last] > 0)
+    return Timeline(correlation_id, sorted([*written, *logged]), times[VIEW, last, "batch handled"] > 0)
 
 
-def _moments(line: LogLine, ids: set[str], times: Counter[tuple[str, str]]) -> Iterator[Moment]:
-    """Yield a step for each event that the line names, and count in `times` how often a function named it."""
+def _moments(line: LogLine, ids: set[str], times: Counter[tuple[str, str, str]]) -> Iterator[Moment]:
+    """Yield a step for each event that the line names, and count in `times` how often a function said so."""
     reason = f" ({line.reason})" if line.reason else ""
     named = line.events()
     if "route" in line.entry:
@@ -68,7 +68,7 @@ def _moments(line: LogLine, ids: set[str], times: Counter[tuple[str, str]]) -> I
         yield Moment(line.at, line.function, f"{line.message}{reason}")
     else:
         for event in named:
-            key = line.function, text_at(event, "event_id")
+            key = line.function, text_at(event, "event_id"), line.message
             if key[1] not in ids and not line.failed:
                 continue  # of another saga in the same batch
             times[key] += not line.failed

@@ -57,7 +57,7 @@ FUNCTIONS = (
         "order_history_projection_batch.json",
         "peer.history.project",
     ),
-    Measured("OrdersOutboxRelayFunction", "outbox_relay_batch.json", "peer.api.relay"),
+    Measured("OrdersOutboxRelayFunction", "orders_outbox_relay_batch.json", "peer.api.relay"),
 )
 VARIABLES = {
     "CUSTOMERS_TABLE": "Customers",

@@ -226,7 +226,7 @@ def test_unreadable_messages(dead_letters: DeadLetters) -> None:
 
 
 def marked_records() -> list[dict[str, Any]]:
-    batch: list[dict[str, Any]] = load("outbox_relay_batch")["Records"]
+    batch: list[dict[str, Any]] = load("orders_outbox_relay_batch")["Records"]
     for record in batch:
         detail = record["dynamodb"]["NewImage"]["detail"]
         detail["S"] = json.dumps(marked(json.loads(detail["S"])))

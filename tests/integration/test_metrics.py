@@ -150,7 +150,7 @@ def answer_of_the_bus(code: str | None) -> Any:
 def test_relay_lag_is_from_writing_to_publishing_each_event_and_only_of_published_ones(
     monkeypatch: pytest.MonkeyPatch, counted: Invoke, log_lines: LogLines
 ) -> None:
-    batch = load("outbox_relay_batch")
+    batch = load("orders_outbox_relay_batch")
     monkeypatch.setattr("messaging.relay.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setitem(relay.relay.__dict__, "_events", answer_of_the_bus("InternalFailure"))
     with pytest.raises(EventsNotPublishedError):

@@ -97,7 +97,7 @@ def test_committed_events_reach_the_queues_of_their_subscribers_unchanged(
 def test_batch_is_logged_in_one_line_and_a_dead_letter_with_its_reason(
     messages: Messages, dead_letters: DeadLetters, log_lines: LogLines
 ) -> None:
-    records = load("outbox_relay_batch")["Records"]
+    records = load("orders_outbox_relay_batch")["Records"]
     ids = [record["dynamodb"]["NewImage"]["eventId"]["S"] for record in records]
     del records[1]["dynamodb"]["NewImage"]["eventType"]
     ids.pop(1)

@@ -21,12 +21,8 @@ from moto import mock_aws
 
 from customers import service as customers_service
 from customers.repository import CustomerRepository
-from functions.customers import subscriber as customers_subscriber
-from functions.order_history import projection
-from functions.orders import subscriber as orders_subscriber
 from messaging.dynamodb import Database
 from messaging.envelope import DomainEventEnvelope
-from messaging.subscriber import Subscriber
 from order_history.view import OrderHistoryView
 from orders import service as orders_service
 from orders.order import OrderNotCancellableError
@@ -38,13 +34,9 @@ from tests.integration.conftest import LambdaContext
 from tests.integration.tables import create_tables, decode, items, snapshot
 from tests.model.histories import view_violations, violations
 from tests.samples import REQUEST, to_batch, to_message
-from tests.template import resources
+from tests.template import resources, subscribers
 
-SUBSCRIBERS: dict[str, Subscriber] = {
-    "CustomersSubscriber": customers_subscriber.subscriber,
-    "OrdersSubscriber": orders_subscriber.subscriber,
-    "OrderHistoryProjection": projection.subscriber,
-}
+SUBSCRIBERS = subscribers()
 TABLES = ("Customers", "CustomersOutbox", "Orders", "OrdersOutbox")
 MAX_BATCH = 4
 Request = tuple[str, int, int]
@@ -105,10 +97,12 @@ class System:
             pytest.MonkeyPatch.context() as patch,
         ):
             system = cls(view)
-            for module in (customers_subscriber, orders_subscriber):
-                patch.setattr(module.participant._repository, "_database", Database())
-                patch.setattr(module.participant._repository.outbox, "_database", Database())
-            patch.setattr(projection.subscriber, "_handler", view)
+            for module in SUBSCRIBERS.values():
+                if participant := getattr(module, "participant", None):
+                    patch.setattr(participant._repository, "_database", Database())
+                    patch.setattr(participant._repository.outbox, "_database", Database())
+                else:
+                    patch.setattr(module.subscriber, "_handler", view)
             for service in (customers_service, orders_service):
                 patch.setattr(service, "new_id", itertools.count(1).__next__)
             yield system
@@ -130,7 +124,7 @@ class System:
     def deliver(self, subscriber: str, batch: Sequence[Message]) -> None:
         """Deliver a batch of messages, new or redelivered."""
         event = to_batch(*[to_message(self.messages[message]) for message in batch])
-        result = SUBSCRIBERS[subscriber].handle_batch(event, LambdaContext())
+        result = SUBSCRIBERS[subscriber].subscriber.handle_batch(event, LambdaContext())
         assert (result.failed, result.dead_letters) == ([], 0)
         self.undelivered = [m for m in self.undelivered if m not in batch]
         if subscriber != "OrderHistoryProjection":

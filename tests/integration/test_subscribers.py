@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,17 +28,13 @@ from tests.integration.conftest import AwsCalls, DeadLetters, LambdaContext, Log
 from tests.integration.mongodb import unreachable_view
 from tests.integration.tables import TABLES, insert_customer, insert_order, published, snapshot
 from tests.samples import JANE, load, messages, to_batch
+from tests.template import subscribers
 
 CUSTOMERS_BATCH, ORDERS_BATCH = "customers_subscriber_batch", "orders_subscriber_batch"
 ANSWERS = (
     *(CustomerCreditReserved, CustomerCreditReservationFailed),
     *(CustomerValidationFailed, CustomerCreditReleased),
 )
-SUBSCRIBERS = {
-    "CustomersSubscriber": customers_subscriber,
-    "OrdersSubscriber": orders_subscriber,
-    "OrderHistoryProjection": projection,
-}
 
 
 def handle(handler: Any, batch: dict[str, Any]) -> list[str]:
@@ -197,9 +194,10 @@ def test_neighbours_of_an_unreadable_message_are_handled(
 
 
 def test_every_subscriber_dead_letters_an_unreadable_message(dead_letters: DeadLetters) -> None:
-    for handler in SUBSCRIBERS.values():
+    handlers = subscribers().values()
+    for handler in handlers:
         assert handle(handler, to_batch("unreadable")) == []
-    assert len(dead_letters()) == len(SUBSCRIBERS)
+    assert len(dead_letters()) == len(handlers)
 
 
 def test_reason_of_a_dead_letter_is_printable_and_has_at_most_1000_characters(
@@ -229,9 +227,8 @@ def test_every_message_is_redelivered_while_a_database_is_missing(
     for table in TABLES:
         dynamodb.delete_table(TableName=table)
 
-    samples = (CUSTOMERS_BATCH, ORDERS_BATCH, "order_history_projection_batch")
-    for handler, sample in zip(SUBSCRIBERS.values(), samples, strict=True):
-        batch = load(sample)
+    for name, handler in subscribers().items():
+        batch = load(re.sub(r"\B([A-Z])", r"_\1", name).lower() + "_batch")
         assert sorted(handle(handler, batch)) == sorted(r["messageId"] for r in batch["Records"])
     errors = [line for line in log_lines() if line["level"] == "ERROR"]
     assert {e["message"] for e in errors} == {"event handler failed"}

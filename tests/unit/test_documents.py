@@ -75,6 +75,15 @@ def test_services_table_names_published_and_subscribed_events() -> None:
     assert cells("subscribes to")[:2] == [subscribed(rule) for rule in rules]
 
 
+def test_services_table_names_the_routes_of_the_services() -> None:
+    table = (ROOT / "docs/services.md").read_text().partition("## ")[0]
+    named = set(re.findall(r"`((?:GET|POST|DELETE) /[^`]*)`", table))
+    paths = json.loads((ROOT / "functions/console/static/openapi.json").read_text())["paths"]
+    routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+
+    assert named == routes - {"GET /health"}, "docs/services.md, commands and queries"
+
+
 def test_asyncapi_document_matches_events_and_rules() -> None:
     document: dict[str, Any] = yaml.safe_load((ROOT / "docs/asyncapi.yaml").read_text())
     by_source: dict[str, set[str]] = {}

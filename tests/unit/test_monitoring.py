@@ -92,13 +92,21 @@ def test_every_function_queue_relay_and_table_is_watched() -> None:
     dead_letters = {name for name in QUEUES.values() if name.endswith("dead-letters")}
     subscribers = set(QUEUES.values()) - dead_letters
 
+    for name, there in (
+        ("Functions", set(FUNCTIONS.values())),
+        ("Subscribers", subscribers),
+        ("Relays", relays),
+        ("DeadLetterQueues", dead_letters),
+        ("Tables", set(TABLES.values())),
+    ):
+        assert set(LISTS[name]) == there, f"template.yaml, parameter {name} of Monitoring"
     for metric in ("Errors", "Throttles"):
         assert watched("AWS/Lambda", metric) == set(FUNCTIONS.values())
-    assert watched("AWS/Lambda", "IteratorAge") == relays == set(LISTS["Relays"])
+    assert watched("AWS/Lambda", "IteratorAge") == relays
     assert watched("AWS/DynamoDB", "WriteThrottleEvents") == set(TABLES.values())
     assert watched("AWS/SQS", "ApproximateNumberOfMessagesVisible") == dead_letters
     for metric in SQS - {"ApproximateNumberOfMessagesVisible"}:
-        assert watched("AWS/SQS", metric) == subscribers == set(LISTS["Subscribers"])
+        assert watched("AWS/SQS", metric) == subscribers
     assert watched("AWS/ApiGateway", "5XXError") == {SYSTEM, "v1"}
     assert watched(NAMESPACE, Metric.SAGA_DURATION)
 

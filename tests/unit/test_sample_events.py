@@ -1,29 +1,25 @@
-"""The files in events/ agree with the template, the schemas, one another and events/README.md."""
+"""The files in events/ agree with the template, the schemas and one another."""
 
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
-from tests.samples import EVENTS, SCHEMAS, load, messages, published_classes, schema_of
-from tests.template import DEVELOPMENT, resources, sources, target
+from tests.samples import SCHEMAS, load, messages, published_classes, samples, schema_of
+from tests.template import DEVELOPMENT, function_of, resources, sources
 
-README = (EVENTS / "README.md").read_text()
-SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json"))
-DOCUMENTED = dict(re.findall(r"^\| `(\w+)\.json` \| (\w+) \|", README, re.MULTILINE))
-BATCHES = [name for name in SAMPLES if name.endswith(("batch", "partial_failure"))]
+BATCHES = [name for name in samples() if name.endswith(("batch", "partial_failure"))]
 COMMANDS = ["order_history_rebuild_advance"]
-REQUESTS = [name for name in SAMPLES if name not in (*BATCHES, *COMMANDS)]
+REQUESTS = [name for name in samples() if name not in (*BATCHES, *COMMANDS)]
 INVALID = "customers_subscriber_partial_failure"
 
 
 def samples_of_events() -> list[dict[str, Any]]:
     """Return all messages and stream records as `source`, `detail-type` and `detail`."""
     found = [message for name in BATCHES if "relay" not in name for message in messages(load(name))]
-    for record in load("outbox_relay_batch")["Records"]:
+    for record in load("orders_outbox_relay_batch")["Records"]:
         image = record["dynamodb"]["NewImage"]
         source, event_type, detail = (image[n]["S"] for n in ("source", "eventType", "detail"))
         event = {"source": source, "detail-type": event_type, "detail": json.loads(detail)}
@@ -46,14 +42,12 @@ def valid_events() -> dict[str, DomainEventEnvelope]:
     return decoded
 
 
-def test_readme_lists_exactly_the_files() -> None:
-    assert sorted(DOCUMENTED) == SAMPLES
-
-
 def test_every_function_has_a_sample() -> None:
     handlers = {n: f["CodeUri"] + f["Handler"] for n, f in DEVELOPMENT.functions.items()}
+    sampled = {handlers[function_of(sample)] for sample in samples()}
 
-    assert {handlers[name] for name in DOCUMENTED.values()} == set(handlers.values())
+    missing = [name for name, handler in handlers.items() if handler not in sampled]
+    assert missing == [], "add a sample to events/, named after the function"
 
 
 def test_only_one_sample_message_is_invalid() -> None:
@@ -95,7 +89,7 @@ def test_sample_request_is_for_a_route_of_its_function() -> None:
     for name in REQUESTS:
         request = load(name)
         path = request["resource"].format(**request["pathParameters"] or {})
-        routes = sources(DEVELOPMENT.functions[DOCUMENTED[name]], "Api")
+        routes = sources(DEVELOPMENT.functions[function_of(name)], "Api")
 
         route = request["httpMethod"].lower(), request["resource"]
         assert route in {(route["Method"], route["Path"]) for route in routes}, name
@@ -105,20 +99,8 @@ def test_sample_request_is_for_a_route_of_its_function() -> None:
 
 def test_rule_of_the_function_matches_its_sample_batch() -> None:
     for name in [name for name in BATCHES if "relay" not in name]:
-        subscriber = DOCUMENTED[name].removesuffix("Function")
+        subscriber = function_of(name).removesuffix("Function")
         pattern = resources("AWS::Events::Rule")[f"{subscriber}Rule"]["EventPattern"]
         for message in messages(load(name)):
             assert message["source"] in pattern["source"], name
             assert message["detail-type"] in pattern["detail-type"], name
-
-
-def test_readme_lists_the_subscribers_of_each_event() -> None:
-    subscribers: dict[str, set[str]] = {cls.__name__: set() for cls in published_classes()}
-    for rule in resources("AWS::Events::Rule").values():
-        (queue,) = (target(t["Arn"]) for t in rule["Targets"])
-        service = "Order history" if "History" in queue else queue.partition("Subscriber")[0]
-        for event_type in rule["EventPattern"]["detail-type"]:
-            subscribers[event_type].add(service)
-    documented = re.findall(r"^\| `([A-Z]\w+)` \|.*\| (.*) \|$", README, re.MULTILINE)
-
-    assert {event: set(who.split(", ")) for event, who in documented} == subscribers

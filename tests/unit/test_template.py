@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from typing import Any
@@ -21,6 +20,7 @@ from tests.template import (
     STACKS,
     Properties,
     Stack,
+    handler_of,
     is_open,
     load_template,
     section,
@@ -41,13 +41,6 @@ TABLES = {
 @pytest.fixture(params=STACKS)
 def stack(request: pytest.FixtureRequest) -> Stack:
     return STACKS[request.param]
-
-
-def handler_of(function: str) -> Any:
-    """Return the module that has the function's handler."""
-    module, _ = FUNCTIONS[function]["Handler"].rsplit(".", 1)
-    folder = FUNCTIONS[function]["CodeUri"].strip("/").replace("/", ".")
-    return importlib.import_module(f"{folder}.{module}")
 
 
 def variables(stack: Stack, function: str) -> Properties:
@@ -87,10 +80,10 @@ def test_every_function_and_subscriber_is_in_its_loop() -> None:
         if name.startswith(LOOP)
     }
 
-    assert looped["Functions"] == {name.removesuffix("Function") for name in FUNCTIONS}
-    assert looped["Functions"] == set(raw["Mappings"]["Functions"])
-    assert looped["Subscribers"] == {name.removesuffix("Function") for name in SUBSCRIBERS}
-    assert looped["Subscribers"] == set(raw["Mappings"]["Subscribers"])
+    for loop, there in (("Functions", FUNCTIONS), ("Subscribers", SUBSCRIBERS)):
+        names = {name.removesuffix("Function") for name in there}
+        assert looped[loop] == names, f"template.yaml, list of Fn::ForEach::{loop}"
+        assert set(raw["Mappings"][loop]) == names, f"template.yaml, Mappings.{loop}"
     assert looped["Services"] == {name.removesuffix("OutboxRelayFunction") for name in RELAYS}
 
 
@@ -99,7 +92,7 @@ def test_every_function_and_subscriber_is_in_its_loop() -> None:
 
 def test_role_of_a_function_allows_its_permissions_and_its_log_only(stack: Stack) -> None:
     secret = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${MongoDbSecretName}-??????"
-    assert set(stack.functions) == set(PERMISSIONS)
+    assert set(stack.functions) == set(PERMISSIONS), "tests/permissions.py lists each function"
     for function, expected in PERMISSIONS.items():
         log_group = target(stack.functions[function]["LoggingConfig"]["LogGroup"])
         allowed = {f"logs:{action} {log_group}" for action in ("CreateLogStream", "PutLogEvents")}

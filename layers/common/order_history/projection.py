@@ -27,35 +27,21 @@ from typing import Any
 from customers.events import (
     CustomerCreated,
     CustomerCreditReleased,
-    CustomerCreditReservationFailed,
     CustomerCreditReserved,
-    CustomerValidationFailed,
+    CustomerEvent,
 )
 from messaging.domain_event import DomainEvent
 from messaging.envelope import DomainEventEnvelope
-from orders.events import (
-    OrderApproved,
-    OrderCancelled,
-    OrderCreated,
-    OrderEvent,
-    OrderRejected,
-    OrderState,
-)
+from orders.events import OrderEvent, OrderState
 from shared.clock import format_instant
 
 CUSTOMERS, ORDERS, NAMES = "customers", "orders", "names"
 
 EVENTS: tuple[type[DomainEvent], ...] = (
-    CustomerCreated,
-    CustomerCreditReserved,
-    CustomerCreditReservationFailed,
-    CustomerValidationFailed,
-    CustomerCreditReleased,
-    OrderCreated,
-    OrderApproved,
-    OrderRejected,
-    OrderCancelled,
+    *CustomerEvent.__subclasses__(),
+    *OrderEvent.__subclasses__(),
 )
+"""All events of both services."""
 
 Fields = dict[str, Any]
 

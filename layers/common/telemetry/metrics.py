@@ -49,31 +49,25 @@ class Metric(StrEnum):
     """Messages and stream records that a function sent to its dead-letter queue."""
 
 
-_EVENT_COUNTERS = {
-    "OrderCreated": Metric.ORDERS_CREATED,
-    "OrderApproved": Metric.ORDERS_APPROVED,
-    "OrderRejected": Metric.ORDERS_REJECTED,
-    "OrderCancelled": Metric.ORDERS_CANCELLED,
-}
-_OUTCOMES = {Metric.ORDERS_APPROVED, Metric.ORDERS_REJECTED}
-
-
 def record(published: DomainEventEnvelope | None) -> None:
-    """Count a published event and measure the saga that it ends. Do nothing for None and for other events."""
-    metric = _EVENT_COUNTERS.get(published.event_type) if published is not None else None
-    if published is None or metric is None:
+    """Count a published event of an order, and measure the saga that it ends. Do nothing for None and other events.
+
+    The metric of `OrderCreated` is `OrdersCreated`, and so on.
+    """
+    if published is None or published.event.aggregate_type != "Order":
         return
+    metric = f"Orders{published.event_type.removeprefix('Order')}"
     reason = getattr(published.event, "rejection_reason", None)
-    if metric is Metric.ORDERS_REJECTED and reason is not None:
+    if metric == Metric.ORDERS_REJECTED and reason is not None:
         _count_by_reason(metric, reason)
     else:
         count(metric)
     created_at = getattr(published.event, "created_at", None)
-    if metric in _OUTCOMES and created_at is not None:
+    if metric in {Metric.ORDERS_APPROVED, Metric.ORDERS_REJECTED} and created_at is not None:
         measure(Metric.SAGA_DURATION, created_at, published.metadata.occurred_at)
 
 
-def count(metric: Metric, number: int = 1) -> None:
+def count(metric: str, number: int = 1) -> None:
     """Increment the counter by `number`."""
     if number:
         _metrics().add_metric(metric, MetricUnit.Count, number)
@@ -95,7 +89,7 @@ def take() -> dict[str, Any]:
     return dict(keys)
 
 
-def _count_by_reason(metric: Metric, reason: StrEnum) -> None:
+def _count_by_reason(metric: str, reason: StrEnum) -> None:
     """Print a line for this reason at once, because dimensions apply to a whole line."""
     service = _service()
     with single_metric(

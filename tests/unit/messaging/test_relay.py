@@ -66,7 +66,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Bus:
 
 
 def records() -> list[dict[str, Any]]:
-    sample: list[dict[str, Any]] = load("outbox_relay_batch")["Records"]
+    sample: list[dict[str, Any]] = load("orders_outbox_relay_batch")["Records"]
     return sample
 
 
