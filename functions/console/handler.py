@@ -15,7 +15,7 @@ from typing import Any
 import aws_lambda_powertools
 from aws_lambda_powertools import Logger
 
-logger = Logger()
+logger = Logger(location=None)
 
 STATIC = Path(__file__).parent / "static"
 # Powertools ships Swagger UI. Importing its event handler to serve it would slow down each cold start.

@@ -16,7 +16,7 @@ from orders.events import OrderCancelled, OrderCreated
 from telemetry import metrics
 from telemetry.metrics import Metric
 
-logger = Logger()
+logger = Logger(location=None)
 participant = SagaParticipant(CustomerRepository.from_environment())
 participant.on(OrderCreated)(service.reserve_credit)
 participant.on(OrderCancelled)(service.release_credit)

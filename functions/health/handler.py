@@ -31,7 +31,7 @@ TIME_LIMIT_SECONDS = 2
 _LIFETIME_SECONDS = 10
 """How long a result is reused. With the time limit, it bounds the time that requests can hold this function."""
 
-logger = Logger()
+logger = Logger(location=None)
 api = RestApi(scope=None)
 dynamodb = boto3.client(
     "dynamodb",

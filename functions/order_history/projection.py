@@ -14,7 +14,7 @@ from order_history.view import OrderHistoryView
 from telemetry import metrics
 from telemetry.metrics import Metric
 
-logger = Logger()
+logger = Logger(location=None)
 view = OrderHistoryView(connect_from_environment())
 subscriber = Subscriber(view, DeadLetterQueue.from_environment())
 

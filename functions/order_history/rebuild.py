@@ -15,7 +15,7 @@ from order_history.view import OrderHistoryView
 MARGIN_SECONDS = 10.0
 """Time left when a page is abandoned: enough for one more bulk write."""
 
-logger = Logger()
+logger = Logger(location=None)
 view = OrderHistoryView(connect_from_environment())
 rebuild = Rebuild(
     view,

@@ -20,7 +20,7 @@ from orders.repository import OrderRepository
 from telemetry import metrics
 from telemetry.metrics import Metric
 
-logger = Logger()
+logger = Logger(location=None)
 participant = SagaParticipant(OrderRepository.from_environment())
 participant.on(CustomerCreditReserved)(service.approve_order)
 participant.on(CustomerCreditReservationFailed)(service.reject_order)

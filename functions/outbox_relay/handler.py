@@ -13,7 +13,7 @@ from messaging.relay import Relay
 from telemetry import metrics
 from telemetry.metrics import Metric
 
-logger = Logger()
+logger = Logger(location=None)
 relay = Relay(os.environ["EVENT_BUS_NAME"], DeadLetterQueue.from_environment())
 
 

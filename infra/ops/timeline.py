@@ -53,10 +53,14 @@ def timeline(
     times: Counter[tuple[str, str, str]] = Counter()
     logged = [moment for line in lines for moment in _moments(line, ids, times)]
     last = max(events, key=lambda event: event.occurred_at).id if events else ""
-    return Timeline(correlation_id, sorted([*written, *logged]), times[VIEW, last, "batch handled"] > 0)
+    return Timeline(
+        correlation_id, sorted([*written, *logged]), times[VIEW, last, "batch handled"] > 0
+    )
 
 
-def _moments(line: LogLine, ids: set[str], times: Counter[tuple[str, str, str]]) -> Iterator[Moment]:
+def _moments(
+    line: LogLine, ids: set[str], times: Counter[tuple[str, str, str]]
+) -> Iterator[Moment]:
     """Yield a step for each event that the line names, and count in `times` how often a function said so."""
     reason = f" ({line.reason})" if line.reason else ""
     named = line.events()

@@ -49,5 +49,5 @@ def _retried(system: System, since: float) -> int:
         if name.endswith("-subscriber"):
             for line in log_lines(system, name, since):
                 if line.startswith("{") and '"batch handled"' in line:
-                    retried += json.loads(line)["failed"]
+                    retried += json.loads(line).get("failed", 0)
     return retried

@@ -27,7 +27,7 @@ from rest_api.problems import NoSuchRouteError, to_problem
 from shared.errors import InvalidRequestError
 from shared.idempotency import IdempotentRequest
 
-logger = Logger()
+logger = Logger(location=None)
 
 _HEADERS_READ = frozenset({"authorization", "content-type", "idempotency-key", "origin"})
 _PREFLIGHT_LIFETIME_SECONDS = 600

@@ -17,8 +17,9 @@ __all__ = ["log_invocation", "record"]
 def log_invocation(logger: Logger, message: str, context: Any, **keys: Any) -> None:
     """Log the line of this invocation: `keys`, Lambda's request id, and the metrics that were recorded.
 
-    Above level INFO only the metrics are printed: CloudWatch reads them from the log.
+    Counts of 0 are left out: log data costs as much as the invocations. Above level INFO only the metrics are printed: CloudWatch reads them from the log.
     """
+    keys = {key: value for key, value in keys.items() if value != 0}
     keys["function_request_id"] = context.aws_request_id
     emf = metrics.take()
     if logger.log_level <= logging.INFO:
