@@ -51,6 +51,29 @@ def test_readme_shows_what_the_demo_prints() -> None:
     assert f'_say("{shown}")' in (ROOT / "infra/local/demo.py").read_text()
 
 
+def test_compared_designs_have_the_figures_of_the_benchmark() -> None:
+    tables = json.loads((ROOT / "docs/benchmarks/results.json").read_text())["tables"]
+    measured = {table["title"]: table for table in tables}
+    page = (ROOT / "docs/choosing.md").read_text()
+
+    def check(row: str, title: str, column: str) -> None:
+        table = measured[title]
+        index = table["header"].index(column)
+        values = {cells[0]: cells[index].strip("*").split(" of ")[0] for cells in table["rows"]}
+        (shown,) = re.findall(rf"^\| {row} \| (.*) \|$", page, re.MULTILINE)
+        for design, cell in zip(
+            ("Customers and Orders", "inbox table", "dual write", "Step Functions (standard)"),
+            shown.split(" | "),
+            strict=False,
+        ):
+            assert cell == f"{float(values[design]):.0f}", f"docs/choosing.md: {row}, {design}"
+
+    check("DynamoDB write units per order", "One order, nothing batched", "write units")
+    check("calls to AWS per order", "One order, nothing batched", "calls to AWS")
+    check("USD per million orders", "USD per million approved orders", "all")
+    check("orders lost in 4 kills", "One order, nothing batched", "lost under kills")
+
+
 def test_guarantees_name_every_chaos_scenario() -> None:
     guarantees = (ROOT / "docs/guarantees.md").read_text()
 
