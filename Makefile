@@ -119,10 +119,10 @@ sam-local-invoke: install ## Invoke a function: FUNCTION=OrdersApiFunction EVENT
 ##@ Quality
 
 test: install ## Run all tests
-	@$(python) -m pytest
+	@$(python) -m pytest --numprocesses auto --dist loadgroup
 
 test-fast: install ## Run the unit, integration and model tests
-	@$(python) -m pytest tests/unit tests/integration tests/model
+	@$(python) -m pytest tests/unit tests/integration tests/model --numprocesses auto
 
 check: install ## Check format, lint (with security rules), types, imports and templates
 	@failed=; run() { echo "$$*"; "$$@" || failed="$$failed  $$*\n"; }; \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 from tests.stacks import api, base_url, issuer, local_stack, token_stack  # noqa: F401, fixtures
@@ -41,3 +42,22 @@ os.environ.update(
 # Machines differ in speed, so examples have no deadline. In CI, Hypothesis derandomizes itself.
 settings.register_profile("tests", parent=settings(), deadline=None)
 settings.load_profile("tests")
+
+STACKS = ("token_stack", "production", "operated", "stack", "local_stack", "base_url", "api")
+"""Fixtures that start a stack, or need the one before them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run all tests of a stack, and start with the stacks: they take longest."""
+
+    def stack_of(item: pytest.Item) -> str:
+        if item.path.parent.name not in ("e2e", "ops", "browser"):
+            return ""
+        names = getattr(item, "fixturenames", ())
+        found = next((name for name in STACKS if name in names), "")
+        return "local_stack" if found in ("base_url", "api") else found
+
+    items.sort(key=lambda item: not stack_of(item))
+    for item in items:
+        if stack := stack_of(item):
+            item.add_marker(pytest.mark.xdist_group(stack))
