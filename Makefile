@@ -124,13 +124,14 @@ test: install ## Run all tests
 test-fast: install ## Run the unit, integration and model tests
 	@$(python) -m pytest tests/unit tests/integration tests/model --numprocesses auto
 
-check: install ## Check format, lint (with security rules), types, imports and templates
+check: install ## Check format, lint (with security rules), types, imports, event schemas and templates
 	@failed=; run() { echo "$$*"; "$$@" || failed="$$failed  $$*\n"; }; \
 	run $(bin)/ruff format --check; \
 	[ -z "$$failed" ] || echo 'Run: make format'; \
 	run $(bin)/ruff check; \
 	run $(python) -m mypy; \
 	run env PYTHONPATH=layers/common $(python) $(bin)/lint-imports; \
+	run $(python) -m tests.event_schemas; \
 	run $(python) $(bin)/cfn-lint template.yaml infra/*.yaml tests/benchmarks/peers/template.yaml; \
 	run $(python) -m samcli validate --lint --region us-east-1; \
 	run $(MAKE) --no-print-directory checkov; \
@@ -140,6 +141,9 @@ check: install ## Check format, lint (with security rules), types, imports and t
 checkov: install ## Check the transformed templates against checkov's policies
 	@"$(PYTHON)" infra/local/install.py "$(VENV)" requirements-dev.txt .venv-checkov infra/checkov/requirements.txt
 	@PYTHONPATH=layers/common $(python) -W ignore -m tests.checkov .venv-checkov/bin/checkov
+
+release-schemas: install ## Record the fields of the event schemas as released; `make check` refuses later changes
+	@$(python) -m tests.event_schemas release
 
 format: install ## Format the code and apply safe fixes
 	$(bin)/ruff format

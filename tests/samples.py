@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
@@ -20,15 +21,15 @@ from referencing import Registry, Resource
 from customers import events as customer_events
 from customers.events import CustomerEvent
 from messaging.domain_event import Cause, DomainEvent
-from messaging.envelope import SCHEMA_VERSION, DomainEventEnvelope, EventMetadata
+from messaging.envelope import DomainEventEnvelope, EventMetadata, _JsonField
 from orders import events as order_events
-from orders.events import OrderEvent, OrderState, RejectionReason
+from orders.events import OrderEvent
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
+from tests.event_schemas import SCHEMAS, schema_file
 from tests.template import ROOT
 
 EVENTS = ROOT / "events"
-SCHEMAS = EVENTS / "schemas"
 
 
 def load(name: str) -> dict[str, Any]:
@@ -84,23 +85,31 @@ def published_classes() -> list[type[DomainEvent]]:
     ]
 
 
+def schema_of(event_type: str, detail: Mapping[str, Any]) -> Validator:
+    """Return the validator of a `detail` of its type and schema version. It checks formats, too."""
+    return _validator(schema_file(event_type, detail["metadata"]["schemaVersion"]).name)
+
+
 @cache
-def schema_of(event_type: str) -> Validator:
-    """Return a validator of the `detail` of one type of event. It checks formats, too."""
+def _validator(file: str) -> Validator:
     schemas = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
     resources = [(name, Resource.from_contents(schema)) for name, schema in schemas.items()]
     registry: Registry[Any] = Registry().with_resources(resources)
     return Draft202012Validator(
-        schemas[f"{event_type}.json"],
+        schemas[file],
         registry=registry,
         format_checker=Draft202012Validator.FORMAT_CHECKER,
     )
 
 
 def any_event(event_class: type[DomainEvent]) -> SearchStrategy[DomainEvent]:
-    """Generate events of the class, with any data that it allows."""
-    hints = get_type_hints(event_class)
-    data = {field.name: _any_value(field, hints[field.name]) for field in fields(event_class)}
+    """Generate events of the class, with any data that its schema allows."""
+    hints, data = get_type_hints(event_class), {}
+    schema = json.loads((SCHEMAS / f"{event_class.__name__}.json").read_text())
+    described = schema["properties"]["data"]["properties"]
+    for field in fields(event_class):
+        json_name = _JsonField.of(field, hints[field.name]).json_name
+        data[field.name] = _any_value(field, hints[field.name], described[json_name])
     return st.builds(event_class, **data)
 
 
@@ -118,7 +127,7 @@ def any_envelope(
         occurred_at=draw(_instants),
         correlation_id=draw(st.text(min_size=1, max_size=40)),
         causation_id=draw(st.none() | st.uuids().map(str)),
-        schema_version=SCHEMA_VERSION,
+        schema_version=event.schema_version(),
     )
     return DomainEventEnvelope(metadata, event)
 
@@ -138,15 +147,15 @@ _instants = st.integers(0, 4_000_000_000_000).map(  # until the year 2096
 )
 
 
-def _any_value(field: Field[Any], hint: Any) -> SearchStrategy[Any]:
+def _any_value(field: Field[Any], hint: Any, described: Mapping[str, Any]) -> SearchStrategy[Any]:
     by_type: dict[Any, SearchStrategy[Any]] = {
         int: st.integers(1, MAX_ID),
         str: st.text(min_size=1, max_size=200),
         Money: st.integers(field.metadata.get("minimum", 1), MAX_CENTS).map(Money),
         datetime: _instants,
-        OrderState: st.sampled_from(OrderState),
-        RejectionReason: st.sampled_from(RejectionReason),
     }
-    if types := get_args(hint):
-        return st.none() | by_type[types[0]]
-    return by_type[hint]
+    types = get_args(hint) or (hint,)
+    if issubclass(types[0], StrEnum):
+        values = [types[0](value) for value in described["enum"] if value is not None]
+        by_type[types[0]] = st.sampled_from(values)
+    return by_type[types[0]] if len(types) == 1 else st.none() | by_type[types[0]]

@@ -21,8 +21,7 @@ def lambda_handler(event: dict[str, Any], context: Any) -> None:
     """Publish the events of a batch of stream records. Raises: EventsNotPublishedError, to retry the batch."""
     result = relay.publish(event["Records"])
     for entry in result.published:
-        if entry.occurred_at is not None:
-            metrics.measure(Metric.RELAY_LAG, entry.occurred_at)
+        metrics.measure(Metric.RELAY_LAG, entry.occurred_at)
     telemetry.log_invocation(
         logger,
         "events published",

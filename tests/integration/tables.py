@@ -83,7 +83,7 @@ def decode(item: dict[str, Any]) -> DomainEventEnvelope:
     """Decode an outbox item. Check the event against its schema."""
     detail = json.loads(item["detail"]["S"])
     source, event_type = item["source"]["S"], item["eventType"]["S"]
-    schema_of(event_type).validate(detail)
+    schema_of(event_type, detail).validate(detail)
     envelope = _DECODER.decode(source, event_type, detail)
     assert item["aggregateId"]["S"] == envelope.metadata.aggregate_id
     assert item["eventId"]["S"] == envelope.metadata.event_id

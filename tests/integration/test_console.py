@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from functions.console import handler
+from orders.events import RejectionReason
 from tests.integration.api import request
 from tests.integration.conftest import LambdaContext
 from tests.template import ROOT
@@ -97,6 +98,11 @@ def test_each_reference_leads_to_a_file_that_is_served() -> None:
 
     assert references <= set(PATHS)
     assert set(PATHS) <= references, "delete the files that no page uses"
+
+
+def test_page_has_words_for_each_rejection_reason() -> None:
+    script = get("/assets/panes.js")["body"]
+    assert [reason for reason in RejectionReason if f'{reason}: "' not in script] == []
 
 
 def test_unchanged_file_is_not_sent_again() -> None:

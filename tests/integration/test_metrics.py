@@ -68,8 +68,8 @@ def counted(log_lines: LogLines) -> Invoke:
 
 
 @pytest.fixture
-def three_orders(orders: OrderRepository) -> None:
-    """The three orders of events/orders_subscriber_batch.json exist and are PENDING."""
+def pending_orders(orders: OrderRepository) -> None:
+    """The orders of events/orders_subscriber_batch.json exist and are PENDING."""
     for message in messages(load("orders_subscriber_batch")):
         insert_order(orders, message["detail"]["data"]["orderId"])
 
@@ -116,7 +116,7 @@ def test_measured_duration_is_never_negative() -> None:
     assert values(metrics.take()) == {Metric.VIEW_LAG: [250, 0, 0]}
 
 
-@pytest.mark.usefixtures("three_orders")
+@pytest.mark.usefixtures("pending_orders")
 def test_decided_orders_are_counted_and_redelivered_ones_are_duplicates(
     counted: Invoke, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,12 +130,12 @@ def test_decided_orders_are_counted_and_redelivered_ones_are_duplicates(
 
     durations = first.pop(Metric.SAGA_DURATION)
     assert first == {Metric.ORDERS_APPROVED: [1]}
-    assert len(durations) == 3
+    assert len(durations) == 4
     assert all(0 <= milliseconds < 60_000 for milliseconds in durations)
     assert [(line["reason"], values(line)) for line in lines] == [
         (reason, {Metric.ORDERS_REJECTED: [1]}) for reason in RejectionReason
     ]
-    assert second == {Metric.DUPLICATES_DROPPED: [3]}
+    assert second == {Metric.DUPLICATES_DROPPED: [4]}
     assert third == {Metric.DUPLICATES_DROPPED: [2]}
 
 
@@ -219,7 +219,7 @@ def test_metrics_are_printed_at_every_log_level(
     assert log_lines() == []
 
 
-@pytest.mark.usefixtures("three_orders")
+@pytest.mark.usefixtures("pending_orders")
 def test_dimensions_are_the_function_and_the_reason_only(
     monkeypatch: pytest.MonkeyPatch, log_lines: LogLines, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,5 +232,5 @@ def test_dimensions_are_the_function_and_the_reason_only(
 
     lines = [*map(json.loads, capsys.readouterr().out.splitlines()), *log_lines()]
     sets = [line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] for line in lines]
-    assert [sorted(names) for (names,) in sets] == [["reason", "service"]] * 2 + [["service"]]
+    assert [sorted(names) for (names,) in sets] == [["reason", "service"]] * 3 + [["service"]]
     assert {line["service"] for line in lines} == {"one-stacks-orders-subscriber"}

@@ -50,8 +50,8 @@ def jane(customers: CustomerRepository) -> None:
 
 
 @pytest.fixture
-def three_orders(orders: OrderRepository) -> list[int]:
-    """The three orders of events/orders_subscriber_batch.json exist and are PENDING."""
+def pending_orders(orders: OrderRepository) -> list[int]:
+    """The orders of events/orders_subscriber_batch.json exist and are PENDING."""
     ids = [m["detail"]["data"]["orderId"] for m in messages(load(ORDERS_BATCH))]
     for order_id in ids:
         insert_order(orders, order_id)
@@ -86,28 +86,32 @@ def test_orders_reserve_credit_or_are_refused_and_a_cancellation_releases_it(
 
 
 def test_reserved_credit_approves_an_order_and_refused_credit_rejects_it(
-    orders: OrderRepository, three_orders: list[int], dynamodb: DynamoDBClient, aws_calls: AwsCalls
+    orders: OrderRepository,
+    pending_orders: list[int],
+    dynamodb: DynamoDBClient,
+    aws_calls: AwsCalls,
 ) -> None:
     assert handle(orders_subscriber, load(ORDERS_BATCH)) == []
 
     assert aws_calls.operations == ["BatchGetItem", "TransactWriteItems"]
     assert aws_calls.requests("BatchGetItem")[0]["RequestItems"]["Orders"]["ConsistentRead"] is True
-    assert states(orders, three_orders) == [
+    assert states(orders, pending_orders) == [
         (OrderState.APPROVED, None),
         (OrderState.REJECTED, RejectionReason.INSUFFICIENT_CREDIT),
         (OrderState.REJECTED, RejectionReason.UNKNOWN_CUSTOMER),
+        (OrderState.REJECTED, RejectionReason.CUSTOMER_ERASED),
     ]
     versions = [e.metadata.aggregate_version for e in published(dynamodb, "OrdersOutbox")]
-    assert versions == [1, 2] * 3
+    assert versions == [1, 2] * 4
     before = snapshot(dynamodb)
     assert handle(orders_subscriber, load(ORDERS_BATCH)) == []
     assert snapshot(dynamodb) == before, "redelivered"
 
 
 def test_decided_order_ignores_a_second_decision(
-    orders: OrderRepository, three_orders: list[int], dynamodb: DynamoDBClient
+    orders: OrderRepository, pending_orders: list[int], dynamodb: DynamoDBClient
 ) -> None:
-    approval, refusal, _ = messages(load(ORDERS_BATCH))
+    approval, refusal, *_ = messages(load(ORDERS_BATCH))
     handle(orders_subscriber, to_batch(approval))
     before = snapshot(dynamodb)
     refusal["detail"]["data"]["orderId"] = approval["detail"]["data"]["orderId"]
@@ -236,16 +240,16 @@ def test_every_message_is_redelivered_while_a_database_is_missing(
 
 
 def test_only_the_failing_message_is_redelivered_and_then_handled(
-    orders: OrderRepository, three_orders: list[int], dynamodb: DynamoDBClient
+    orders: OrderRepository, pending_orders: list[int], dynamodb: DynamoDBClient
 ) -> None:
-    missing = three_orders[1]
+    missing = pending_orders[1]
     dynamodb.delete_item(TableName="Orders", Key={"orderId": {"N": str(missing)}})
     batch = load(ORDERS_BATCH)
 
     assert handle(orders_subscriber, batch) == [batch["Records"][1]["messageId"]]
 
-    others = [state for state, _ in states(orders, [three_orders[0], three_orders[2]])]
-    assert others == [OrderState.APPROVED, OrderState.REJECTED]
+    others = [state for state, _ in states(orders, [pending_orders[0], *pending_orders[2:]])]
+    assert others == [OrderState.APPROVED, OrderState.REJECTED, OrderState.REJECTED]
     insert_order(orders, missing)
     assert handle(orders_subscriber, {"Records": batch["Records"][1:2]}) == []
     assert states(orders, [missing])[0][0] is OrderState.REJECTED

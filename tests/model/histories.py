@@ -144,10 +144,17 @@ def _causes(events: Sequence[Event], by_id: Mapping[str, Event]) -> Iterator[str
         elif event.type in {"OrderApproved", "OrderRejected"}:
             decision = (event.data["state"], event.data["rejectionReason"])
             is_of_order = cause is not None and cause.order_id == event.order_id
-            if not is_of_order or cause is None or DECISIONS.get(cause.type) != decision:
+            if not is_of_order or cause is None or _decision_after(cause) != decision:
                 yield f"{event.type} of order {event.order_id} has another cause"
         elif event.cause is not None:
             yield f"{event.type} was caused by an event"
+
+
+def _decision_after(answer: Event) -> tuple[str, str | None]:
+    state, reason = DECISIONS.get(answer.type, ("", None))
+    return state, answer.data.get(
+        "reason", reason
+    )  # a failed validation has a reason since version 2
 
 
 def _order_rules(

@@ -128,6 +128,7 @@ def test_every_metric_that_is_looked_at_exists() -> None:
             assert metric in metrics
             assert set(dimensions) == names_of_dimensions
     assert {metric for ns, metric, _ in of_dashboard() if ns == NAMESPACE} == set(Metric)
+    assert {d["reason"] for *_, d in of_dashboard() if "reason" in d} == set(RejectionReason)
 
 
 def test_throttled_requests_are_counted_from_the_access_log() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from enum import StrEnum
+from typing import Any, ClassVar
 
-from messaging.domain_event import DomainEvent
+from messaging.domain_event import DomainEvent, Upcaster
 from shared.money import Money
 
 
@@ -46,11 +48,24 @@ class CustomerCreditReservationFailed(CustomerEvent):
     available_credit: Money = field(metadata={"minimum": 0})
 
 
+class ValidationFailureReason(StrEnum):
+    UNKNOWN_CUSTOMER = "UNKNOWN_CUSTOMER"
+    CUSTOMER_ERASED = "CUSTOMER_ERASED"
+
+
+def _with_only_reason(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add the reason, of which version 1 has only one."""
+    return {**data, "reason": ValidationFailureReason.UNKNOWN_CUSTOMER.value}
+
+
 @dataclass(frozen=True, kw_only=True)
 class CustomerValidationFailed(CustomerEvent):
-    """The customer of the order does not exist."""
+    """The customer of the order does not exist, or was erased."""
+
+    upcasters: ClassVar[tuple[Upcaster, ...]] = (_with_only_reason,)
 
     order_id: int
+    reason: ValidationFailureReason
 
 
 @dataclass(frozen=True, kw_only=True)

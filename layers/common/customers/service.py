@@ -10,6 +10,7 @@ from customers.events import (
     CustomerCreditReservationFailed,
     CustomerEvent,
     CustomerValidationFailed,
+    ValidationFailureReason,
 )
 from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope
@@ -59,7 +60,11 @@ def find_customer(customers: CustomerRepository, customer_id: int) -> Customer:
 def reserve_credit(customer: Customer | None, order: OrderCreated) -> CustomerEvent | None:
     """Reserve credit for a new order, or refuse it. Return None if credit is reserved already."""
     if customer is None:
-        return CustomerValidationFailed(customer_id=order.customer_id, order_id=order.order_id)
+        return CustomerValidationFailed(
+            customer_id=order.customer_id,
+            order_id=order.order_id,
+            reason=ValidationFailureReason.UNKNOWN_CUSTOMER,
+        )
     if order.order_id in customer.reservations:
         return None
     try:

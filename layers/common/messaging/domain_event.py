@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 _EVENT_ID_NAMESPACE = uuid.UUID("c5b6d2a0-6a0e-5d0c-9c60-0b6f6e2f6a10")
+
+Upcaster = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Converts the JSON `data` of a schema version to the next version. It must not fail for invalid data."""
+
+
+def unchanged(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the data: the next version only allows values that this version does not have."""
+    return data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +29,13 @@ class DomainEvent:
     source: ClassVar[str]
     """EventBridge's `source`: the service that publishes the event."""
     aggregate_type: ClassVar[str]
+    upcasters: ClassVar[tuple[Upcaster, ...]] = ()
+    """The first converts version 1 to 2, the second version 2 to 3, ... A stored event keeps its version."""
+
+    @classmethod
+    def schema_version(cls) -> int:
+        """Return the version that the fields describe. It is published, and no newer one can be decoded."""
+        return len(cls.upcasters) + 1
 
     @property
     def aggregate_id(self) -> int:

@@ -7,19 +7,18 @@ import re
 import typing
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from types import NoneType
 from typing import Any
 
-from messaging.domain_event import Cause, DomainEvent
+from messaging.domain_event import Cause, DomainEvent, Upcaster
 from shared.clock import format_instant, now, parse_instant
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
 
-SCHEMA_VERSION = 1
 MAX_TEXT = 1000
 """Longest text in an event, in characters. Names have at most 200, ids at most 36."""
 
@@ -31,12 +30,12 @@ class InvalidEventError(Exception):
 
 
 class NewerSchemaVersionError(Exception):
-    """The event was published by a newer version of the code. It must be retried after the next deployment."""
+    """The event was published by newer code. It must be retried: newer code will be deployed, or is beside this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventMetadata:
-    """The metadata that every event has."""
+    """The metadata that every event has. It has no versions: it may gain optional fields only."""
 
     event_id: str = field(metadata={"format": "uuid"})
     """The view uses it as a part of a document's path, so it must not be any text."""
@@ -50,6 +49,7 @@ class EventMetadata:
     causation_id: str | None
     """Id of the event that was handled when this one was published; None for an API request."""
     schema_version: int
+    """Version of the event's data. A decoded event has the version of its class."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class DomainEventEnvelope:
             occurred_at=now(),
             correlation_id=cause.correlation_id,
             causation_id=cause.event_id,
-            schema_version=SCHEMA_VERSION,
+            schema_version=event.schema_version(),
         )
         return cls(metadata, event)
 
@@ -114,7 +114,8 @@ class EventDecoder:
     def decode(self, source: object, detail_type: object, detail: object) -> DomainEventEnvelope:
         """Decode an EventBridge message's `source`, `detail-type` and `detail`.
 
-        Unknown fields are ignored, and missing fields with a default get it: see events/README.md.
+        Data of an older version is upcast. Unknown fields are ignored, and missing fields with a default get it:
+        see events/README.md.
         Raises: InvalidEventError if the event is not one of the classes or breaks its schema;
         NewerSchemaVersionError.
         """
@@ -123,29 +124,24 @@ class EventDecoder:
             raise InvalidEventError(f"unknown event: {source!r:.80}, {detail_type!r:.80}")
         metadata = decode_metadata(detail)
         assert isinstance(detail, Mapping)
-        event = _from_json(event_class, detail.get("data"))
+        version, known = metadata.schema_version, event_class.schema_version()
+        if version > known:
+            raise NewerSchemaVersionError(
+                f"{detail_type} has schema version {version}, this code knows {known}: deploy newer code"
+            )
+        event = _from_json(event_class, detail.get("data"), event_class.upcasters[version - 1 :])
         if metadata.aggregate_type != event.aggregate_type:
             raise InvalidEventError("metadata.aggregateType differs from the event's")
         if metadata.aggregate_id != str(event.aggregate_id):
             raise InvalidEventError("metadata.aggregateId differs from the aggregate in data")
-        return DomainEventEnvelope(metadata, event)
+        return DomainEventEnvelope(replace(metadata, schema_version=known), event)
 
 
 def decode_metadata(detail: object) -> EventMetadata:
-    """Decode the metadata in an event's `detail`.
-
-    Raises: InvalidEventError; NewerSchemaVersionError.
-    """
+    """Decode the metadata in an event's `detail`. Raises: InvalidEventError."""
     if not isinstance(detail, Mapping):
         raise InvalidEventError("detail is not an object")
-    metadata = detail.get("metadata")
-    if isinstance(metadata, Mapping):
-        version = metadata.get("schemaVersion")
-        if type(version) is int and version > SCHEMA_VERSION:
-            raise NewerSchemaVersionError(
-                f"schema version {version} is newer than {SCHEMA_VERSION}"
-            )
-    return _from_json(EventMetadata, metadata)
+    return _from_json(EventMetadata, detail.get("metadata"))
 
 
 @dataclass(frozen=True)
@@ -221,9 +217,11 @@ def _encode(value: Any) -> Any:
             return value
 
 
-def _from_json(cls: type[T], data: object) -> T:
+def _from_json(cls: type[T], data: object, upcasters: Iterable[Upcaster] = ()) -> T:
     if not isinstance(data, Mapping):
         raise InvalidEventError(f"{cls.__name__} is not an object")
+    for upcast in upcasters:
+        data = upcast(data)
     values: dict[str, Any] = {}
     for json_field in _json_fields(cls):  # type: ignore[arg-type]
         if json_field.has_default and json_field.json_name not in data:

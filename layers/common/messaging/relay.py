@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from messaging.dead_letters import DeadLetterQueue
 from messaging.dynamodb import USER_AGENT
-from messaging.envelope import InvalidEventError, NewerSchemaVersionError, decode_metadata
+from messaging.envelope import InvalidEventError, decode_metadata
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -59,8 +59,7 @@ class Entry:
     request: PutEventsRequestEntryTypeDef
     size: int
     log_keys: dict[str, Any]
-    occurred_at: datetime | None
-    """None for an event of a newer schema version, which is published unread."""
+    occurred_at: datetime
 
 
 @dataclass
@@ -143,17 +142,17 @@ class Relay:
         raise EventsNotPublishedError(f"{len(chunk)} events after {ATTEMPTS} attempts")
 
     def _to_entry(self, record: dict[str, Any]) -> Entry:
-        """Convert a stream record. Raises: InvalidEventError if it has no event, or one too large for the bus."""
+        """Convert a stream record with an event of any schema version.
+
+        Raises: InvalidEventError if it has no event, or one too large for the bus.
+        """
         try:
             image = record["dynamodb"]["NewImage"]
             source, event_type, text = (image[n]["S"] for n in ("source", "eventType", "detail"))
             detail = json.loads(text)
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InvalidEventError(f"not an outbox item: {error!r}") from error
-        try:
-            metadata = decode_metadata(detail)
-        except NewerSchemaVersionError:
-            metadata = None
+        metadata = decode_metadata(detail)
         # PutEvents accepts details that rules cannot read, and drops them.
         data = detail.get("data")
         if not isinstance(data, dict):
@@ -171,17 +170,16 @@ class Relay:
         # An invalid header would fail the call for all entries. Without one, only the trace is lost.
         if isinstance(trace_header, str) and 1 <= len(trace_header) <= MAX_TRACE_HEADER:
             request["TraceHeader"] = trace_header  # subscribers continue the trace of the writer
-        log_keys = {"event_type": event_type}
-        if metadata is not None:
-            log_keys |= {
-                "event_id": metadata.event_id,
-                "aggregate_version": metadata.aggregate_version,
-                "correlation_id": metadata.correlation_id,
-            }
+        log_keys = {
+            "event_type": event_type,
+            "event_id": metadata.event_id,
+            "aggregate_version": metadata.aggregate_version,
+            "correlation_id": metadata.correlation_id,
+        }
         for key, name in (("customer_id", "customerId"), ("order_id", "orderId")):
             if isinstance(data.get(name), int):
                 log_keys[key] = data[name]
-        return Entry(record, request, size, log_keys, metadata.occurred_at if metadata else None)
+        return Entry(record, request, size, log_keys, metadata.occurred_at)
 
     def _chunks(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         """Split the entries, in order, into calls within the bus's limits."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, assert_never
 
-from messaging.domain_event import DomainEvent
+from messaging.domain_event import DomainEvent, Upcaster, unchanged
 from shared.money import Money
 
 
@@ -43,6 +43,7 @@ class OrderState(StrEnum):
 class RejectionReason(StrEnum):
     INSUFFICIENT_CREDIT = "INSUFFICIENT_CREDIT"
     UNKNOWN_CUSTOMER = "UNKNOWN_CUSTOMER"
+    CUSTOMER_ERASED = "CUSTOMER_ERASED"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,12 @@ class OrderApproved(OrderEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRejected(OrderEvent):
-    """No credit was reserved for the order, for the reason in `rejection_reason`."""
+    """No credit was reserved for the order, for the reason in `rejection_reason`.
+
+    Version 2 adds the reason CUSTOMER_ERASED. The other events of an order have no reason, so they stay version 1.
+    """
+
+    upcasters: ClassVar[tuple[Upcaster, ...]] = (unchanged,)
 
 
 @dataclass(frozen=True, kw_only=True)

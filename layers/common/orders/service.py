@@ -92,8 +92,9 @@ def reject_order(
 
     Raises: OrderNotFoundError.
     """
-    is_unknown = isinstance(refusal, CustomerValidationFailed)
-    reason = RejectionReason.UNKNOWN_CUSTOMER if is_unknown else RejectionReason.INSUFFICIENT_CREDIT
+    reason = RejectionReason.INSUFFICIENT_CREDIT
+    if isinstance(refusal, CustomerValidationFailed):
+        reason = RejectionReason(refusal.reason)
     try:
         return _existing(order, refusal.order_id).reject(reason)
     except OrderNotPendingError:

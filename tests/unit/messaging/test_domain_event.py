@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from customers.events import CustomerValidationFailed, ValidationFailureReason
 from messaging.domain_event import Cause, DomainEvent
 from messaging.envelope import (
     DomainEventEnvelope,
@@ -82,18 +83,19 @@ def test_only_optional_fields_may_be_missing() -> None:
                     decode(message)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OrderNoted(DomainEvent):
+    source: ClassVar[str] = ORDERS
+    aggregate_type: ClassVar[str] = "Order"
+    order_id: int
+    note: str = "none"
+
+    @property
+    def aggregate_id(self) -> int:
+        return self.order_id
+
+
 def test_field_added_with_a_default_is_decoded_from_older_events() -> None:
-    @dataclass(frozen=True, kw_only=True)
-    class OrderNoted(DomainEvent):
-        source: ClassVar[str] = ORDERS
-        aggregate_type: ClassVar[str] = "Order"
-        order_id: int
-        note: str = "none"
-
-        @property
-        def aggregate_id(self) -> int:
-            return self.order_id
-
     decoder = EventDecoder([OrderNoted])
     message = to_message(wrap(OrderNoted(order_id=7, note="x")))
     assert decode(message, decoder).event == OrderNoted(order_id=7, note="x")
@@ -101,6 +103,44 @@ def test_field_added_with_a_default_is_decoded_from_older_events() -> None:
     del message["detail"]["data"]["note"]
 
     assert decode(message, decoder).event == OrderNoted(order_id=7)
+
+
+def test_older_event_is_upcast_from_its_version_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = tuple(
+        lambda data, step=step: {**data, "note": data["note"] + step} for step in (" 1-2", " 2-3")
+    )
+    messages = [to_message(wrap(OrderNoted(order_id=7, note="x")))]
+    for version in (1, 2, 3):
+        monkeypatch.setattr(OrderNoted, "upcasters", steps[: version - 1])
+        messages.append(to_message(wrap(OrderNoted(order_id=7, note="x"))))
+
+    decoded = [decode(message, EventDecoder([OrderNoted])) for message in messages]
+
+    assert [e.event.note for e in decoded] == [*["x 1-2 2-3"] * 2, "x 2-3", "x"]  # type: ignore[attr-defined]
+    assert {envelope.metadata.schema_version for envelope in decoded} == {3}
+    invalid = {**messages[0], "detail": {**messages[0]["detail"], "data": []}}
+    with pytest.raises(InvalidEventError):
+        decode(invalid, EventDecoder([OrderNoted]))
+
+
+def test_reason_of_a_failed_validation_of_version_1_is_the_unknown_customer() -> None:
+    message = to_message(
+        wrap(
+            CustomerValidationFailed(
+                customer_id=1, order_id=7, reason=ValidationFailureReason.CUSTOMER_ERASED
+            )
+        )
+    )
+    assert message["detail"]["metadata"]["schemaVersion"] == 2
+    del message["detail"]["data"]["reason"]
+    with pytest.raises(InvalidEventError, match="reason"):
+        decode(message)
+
+    message["detail"]["metadata"]["schemaVersion"] = 1
+
+    event = decode(message).event
+    assert isinstance(event, CustomerValidationFailed)
+    assert event.reason is ValidationFailureReason.UNKNOWN_CUSTOMER
 
 
 INSTANTS = ["2026-11-04T09:30:00.000", "2026-11-04", "2026-13-04T09:30:00.000Z", "yesterday"]
@@ -157,9 +197,15 @@ def test_values_at_the_bounds_are_valid() -> None:
     assert to_message(decode(message)) == message
 
 
-def test_newer_schema_version_is_an_error_of_its_own_in_any_event() -> None:
-    with pytest.raises(NewerSchemaVersionError):
-        decode({**a_message(), "detail": {"metadata": {"schemaVersion": 2}}})
+@given(any_envelope())
+def test_newer_schema_version_is_an_error_of_its_own_in_any_event(
+    envelope: DomainEventEnvelope,
+) -> None:
+    message = to_message(envelope)
+    message["detail"]["metadata"]["schemaVersion"] += 1
+    del message["detail"]["data"]
+    with pytest.raises(NewerSchemaVersionError, match=envelope.event_type):
+        decode(message)
 
 
 json_values = st.recursive(

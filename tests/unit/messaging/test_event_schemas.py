@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import types
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
 
-from messaging.envelope import SCHEMA_VERSION, DomainEventEnvelope, EventDecoder, EventMetadata
+from customers.events import ValidationFailureReason
+from messaging.envelope import DomainEventEnvelope, EventDecoder, EventMetadata
+from orders.events import OrderState, RejectionReason
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
-from tests.samples import SCHEMAS, any_envelope, published_classes, schema_of, to_message
+from tests.event_schemas import SCHEMAS, incompatibilities
+from tests.event_schemas import fields as released_fields
+from tests.samples import any_envelope, published_classes, schema_of, to_message
 
 CLASSES = published_classes()
 
@@ -30,7 +37,8 @@ def read(name: str) -> dict[str, Any]:
 def check_schema(schema: dict[str, Any], cls: type) -> None:
     """Assert that the schema has each field of the class with its type, bounds and default, and no other field.
 
-    A field with a default is not required: it was added within the schema version.
+    A field with a default is not required: it was added within the schema version. An enumeration in the schema has
+    the values that this event can carry.
     """
     hints = get_type_hints(cls)
     names = set()
@@ -55,8 +63,7 @@ def check_schema(schema: dict[str, Any], cls: type) -> None:
         elif field_type is datetime:
             assert described["format"] == "date-time", name
         elif issubclass(field_type, StrEnum):
-            values = [member.value for member in field_type]
-            assert described["enum"] == values + [None] * nullable, name
+            assert set(described["enum"]) <= {*field_type, *[None] * nullable}, name
         assert described.get("format") == field.metadata.get("format", described.get("format"))
         is_required = field.default is MISSING
         assert (name in schema["required"]) is is_required, name
@@ -70,9 +77,15 @@ def check_schema(schema: dict[str, Any], cls: type) -> None:
 def test_each_event_has_a_schema_and_each_schema_an_event() -> None:
     names = {path.stem for path in SCHEMAS.glob("*.json")}
 
-    assert names == {event_class.__name__ for event_class in CLASSES} | {"metadata"}
+    older = {f"{c.__name__}.{v}" for c in CLASSES for v in range(1, c.schema_version())}
+    assert names == {event_class.__name__ for event_class in CLASSES} | {"metadata"} | older
     for name in names:
         Draft202012Validator.check_schema(read(name))
+    for name in older:
+        metadata = read(name)["properties"]["metadata"]["properties"]
+        assert metadata["schemaVersion"] == {"const": int(name.partition(".")[2])}
+    for value in (*OrderState, *RejectionReason, *ValidationFailureReason):
+        assert any(f'"{value}"' in json.dumps(read(name)) for name in names - older), value
 
 
 def test_schemas_agree_with_the_classes() -> None:
@@ -80,12 +93,12 @@ def test_schemas_agree_with_the_classes() -> None:
         schema = read(event_class.__name__)
         check_schema(schema["properties"]["data"], event_class)
         assert set(schema["required"]) == set(schema["properties"]) == {"metadata", "data"}
-        aggregate_type = schema["properties"]["metadata"]["properties"]["aggregateType"]
-        assert aggregate_type == {"const": event_class.aggregate_type}
+        assert schema["properties"]["metadata"]["properties"] == {
+            "aggregateType": {"const": event_class.aggregate_type},
+            "schemaVersion": {"const": event_class.schema_version()},
+        }
         assert schema["title"] == event_class.__name__
-    metadata = read("metadata")
-    check_schema(metadata, EventMetadata)
-    assert metadata["properties"]["schemaVersion"]["const"] == SCHEMA_VERSION
+    check_schema(read("metadata"), EventMetadata)
 
 
 def test_added_field_needs_a_default_and_a_removed_renamed_or_changed_field_fails() -> None:
@@ -119,7 +132,7 @@ def test_published_events_match_their_schema_also_with_added_fields(
     envelope: DomainEventEnvelope,
 ) -> None:
     message = to_message(envelope)
-    schema = schema_of(envelope.event_type)
+    schema = schema_of(envelope.event_type, message["detail"])
     schema.validate(message["detail"])
     for part in (message["detail"], *message["detail"].values()):
         part["addedLater"] = {"anything": [1.5, None]}
@@ -127,3 +140,61 @@ def test_published_events_match_their_schema_also_with_added_fields(
 
     decoder = EventDecoder(CLASSES)
     assert decoder.decode(message["source"], message["detail-type"], message["detail"]) == envelope
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def test_schema_may_only_gain_optional_fields_within_a_version(tmp_path: Path) -> None:
+    def data(change: Change) -> Change:
+        return lambda schema: change(schema["properties"]["data"])
+
+    def add(schema: dict[str, Any]) -> None:
+        schema["properties"]["added"] = {"type": "string", "default": "none"}
+
+    def require(schema: dict[str, Any]) -> None:
+        add(schema)
+        schema["required"].append("added")
+
+    def next_version(schema: dict[str, Any]) -> None:
+        schema["properties"]["metadata"]["properties"]["schemaVersion"]["const"] = 3
+        require(schema["properties"]["data"])
+
+    reasons = data(lambda d: d["properties"]["rejectionReason"]["enum"].append("BECAUSE"))
+    changes: list[tuple[str, Change, str]] = [
+        ("OrderRejected", data(add), ""),
+        ("OrderRejected", data(lambda d: d["properties"]["state"].update(description="x")), ""),
+        ("OrderRejected", data(require), "added of version 2 is new and not optional"),
+        (
+            "OrderRejected",
+            data(lambda d: d["properties"].pop("state")),
+            "state of version 2 is missing",
+        ),
+        (
+            "OrderRejected",
+            data(lambda d: d["required"].remove("state")),
+            "state of version 2 is changed",
+        ),
+        ("OrderRejected", reasons, "rejectionReason of version 2 is changed"),
+        ("OrderRejected.1", reasons, "rejectionReason of version 1 is changed"),
+        ("OrderRejected", next_version, "createdAt of version 2 is missing"),
+        ("metadata", add, ""),
+        ("metadata", require, "added of version 1 is new and not optional. Restore it."),
+    ]
+    released = list(released_fields())
+    for number, (name, change, problem) in enumerate(changes):
+        directory = shutil.copytree(SCHEMAS, tmp_path / str(number))
+        schema = read(name)
+        change(schema)
+        (directory / f"{name}.json").write_text(json.dumps(schema))
+
+        found = incompatibilities(released, directory)
+
+        assert bool(found) is bool(problem), (name, problem, found)
+        if problem:
+            assert any(f"events/schemas/{name}.json: {problem}" in text for text in found), found
+        if problem and name != "metadata":
+            assert "new schemaVersion with an upcaster and both sample events" in found[0]
+        if change is next_version:
+            shutil.copy(SCHEMAS / "OrderRejected.json", directory / "OrderRejected.2.json")
+            assert incompatibilities(released, directory) == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from customers.events import CustomerValidationFailed, ValidationFailureReason
 from orders.events import (
     OrderApproved,
     OrderCancelled,
@@ -16,6 +17,7 @@ from orders.events import (
     RejectionReason,
 )
 from orders.order import Order, OrderNotCancellableError, OrderNotPendingError
+from orders.service import reject_order
 from shared.errors import ConflictError
 from shared.money import Money
 
@@ -108,6 +110,10 @@ def test_rejected_order_has_its_reason() -> None:
         order = an_order()
         order.reject(reason)
         assert order.rejection_reason is reason
+    for failure in ValidationFailureReason:
+        order = an_order()
+        reject_order(order, CustomerValidationFailed(customer_id=1, order_id=7, reason=failure))
+        assert str(order.rejection_reason) == failure.value
 
 
 def test_refused_cancellation_names_the_state() -> None:

@@ -4,7 +4,7 @@ import { $, h, keep, setText } from "./dom.js";
 import { cents, clock, createdAt, money, shortId } from "./format.js";
 import { holdsCredit, isPending } from "./model.js";
 
-export const REASONS = { INSUFFICIENT_CREDIT: "not enough credit", UNKNOWN_CUSTOMER: "unknown customer" };
+export const REASONS = { INSUFFICIENT_CREDIT: "not enough credit", UNKNOWN_CUSTOMER: "unknown customer", CUSTOMER_ERASED: "customer erased" };
 
 export function showCustomers(model, onSelect) {
   const customers = [...model.customers.values()].sort((a, b) => b.customerId - a.customerId);
