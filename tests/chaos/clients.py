@@ -45,8 +45,12 @@ def place(
     *,
     clients: int = 8,
     cancel_share: float = 0.1,
+    unknown_share: float = 0,
 ) -> Placed:
-    """Create orders with random totals and cancel some. The credit limits allow about half of them."""
+    """Create orders with random totals and cancel some. The credit limits allow about half of them.
+
+    `unknown_share` of the orders are of a customer who does not exist, whose limit is 0.
+    """
     dice, stopped = random.Random(2026), threading.Event()
     limit = Decimal(orders * MAX_TOTAL // (4 * customers))
 
@@ -74,9 +78,12 @@ def place(
     with ApiClient(base_url) as api, ThreadPoolExecutor(clients) as pool:
         ids = at_once(create_customer, range(customers))
         totals = [dice.randint(1, MAX_TOTAL * 100) / 100 for _ in range(orders)]
-        answered = at_once(create_order, [(dice.choice(ids), total) for total in totals])
+        unknown = random.randrange(2**62, 2**63)
+        customer_ids = [dice.choice(ids) for _ in totals]
+        customer_ids[: int(orders * unknown_share)] = [unknown] * int(orders * unknown_share)
+        answered = at_once(create_order, zip(customer_ids, totals, strict=True))
         at_once(cancel, dice.sample(answered, int(orders * cancel_share)))
-    return Placed(dict.fromkeys(ids, limit), set(answered), len(answered))
+    return Placed(dict.fromkeys(ids, limit) | {unknown: Decimal(0)}, set(answered), len(answered))
 
 
 def _answer(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from infra.local.api_client import wait_until
 from infra.local.deployed_stack import STACK_NAME
-from tests.chaos import dead_letters
+from tests.chaos import dead_letters, versions
 from tests.chaos.aws_faults import (
     UnorderedBus,
     answer_lost,
@@ -243,4 +243,5 @@ SCENARIOS: dict[str, Scenario] = {
     "unreadable messages in queues and outbox, redriven": dead_letters.unreadable_messages,
     "dead letters redriven after the fault": dead_letters.redriven_after_the_fault,
     "200 orders of one customer at once": hot_customer,
+    "subscribers of both schema versions side by side": versions.side_by_side,
 }
