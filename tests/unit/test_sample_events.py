@@ -7,6 +7,7 @@ from typing import Any
 
 from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
+from tests.event_schemas import SCHEMAS
 from tests.samples import load, messages, published_classes, samples, schema_of
 from tests.template import DEVELOPMENT, function_of, resources, sources
 
@@ -17,13 +18,18 @@ INVALID = "customers_subscriber_partial_failure"
 
 
 def samples_of_events() -> list[dict[str, Any]]:
-    """Return all messages and stream records as `source`, `detail-type` and `detail`."""
+    """Return all messages, stream records and examples of schemas as `source`, `detail-type` and `detail`."""
     found = [message for name in BATCHES if "relay" not in name for message in messages(load(name))]
     for record in load("orders_outbox_relay_batch")["Records"]:
         image = record["dynamodb"]["NewImage"]
         source, event_type, detail = (image[n]["S"] for n in ("source", "eventType", "detail"))
         event = {"source": source, "detail-type": event_type, "detail": json.loads(detail)}
         found.append(event)
+    sources_of = {cls.__name__: cls.source for cls in published_classes()}
+    for path in SCHEMAS.glob("[A-Z]*.json"):
+        name = path.stem.partition(".")[0]
+        for example in json.loads(path.read_text()).get("examples", []):
+            found.append({"source": sources_of[name], "detail-type": name, "detail": example})
     return found
 
 
@@ -69,11 +75,12 @@ def test_each_version_of_each_event_has_a_sample() -> None:
         for message in samples_of_events()
         if (metadata := message["detail"]["metadata"])["eventId"] in ids
     }
-    assert found == {
+    expected = {
         (cls.__name__, version)
         for cls in published_classes()
         for version in range(1, cls.schema_version() + 1)
     }
+    assert found == expected, "add an example to the event's schema, or a sample to a batch"
 
 
 def test_sample_answers_have_the_derived_id_and_the_correlation_of_their_cause() -> None:
