@@ -71,6 +71,9 @@ class OrderEventResponse(WireModel):
     deliveries: Annotated[
         int, Field(ge=0, description="Number of deliveries; 0 if the view was rebuilt from it.")
     ]
+    last_delivered_at: Annotated[
+        Instant | None, Field(description="Time of the last delivery; null if there was none.")
+    ]
 
 
 class OrderEventsResponse(WireModel):

@@ -101,13 +101,14 @@ def test_axe_finds_nothing_serious(visit: Visit) -> None:
 
 
 def slow_down(route: Route) -> None:
-    """Make each event 12.4 s later than the one before, and redelivered."""
+    """Make each event 12.4 s later than the one before, and redelivered a minute later."""
     answer = route.fetch().json()
     for number, event in enumerate(answer["events"]):
         event["deliveries"] = 3
-        for name in ("occurredAt", "projectedAt"):
-            later = datetime.fromisoformat(event[name]) + number * timedelta(seconds=12.4)
-            event[name] = later.isoformat()
+        for name in ("occurredAt", "projectedAt", "lastDeliveredAt"):
+            minutes = name == "lastDeliveredAt"
+            delay = timedelta(seconds=12.4 * number, minutes=minutes)
+            event[name] = (datetime.fromisoformat(event[name]) + delay).isoformat()
     route.fulfill(json=answer)
 
 

@@ -235,7 +235,7 @@ def test_redelivered_event_is_marked(visit: Visit) -> None:
     def redeliver_first_event(route: Route) -> None:
         answer: dict[str, Any] = route.fetch().json()
         for event in answer["events"][:1]:
-            event["deliveries"] = 3
+            event |= {"deliveries": 3, "lastDeliveredAt": "2040-01-01T00:00:00.000Z"}
         route.fulfill(json=answer)
 
     page.route("**/events", redeliver_first_event)
@@ -245,7 +245,9 @@ def test_redelivered_event_is_marked(visit: Visit) -> None:
     expect(page.locator(".events .repeated")).to_contain_text(["OrderCreated by Orders"])
     expect(page.locator(".events .repeated")).to_contain_text(f"delivered 3{TIMES}")
     expect(page.locator(".diagram .again")).to_have_count(1)
-    expect(page.locator(".diagram .again-text")).to_contain_text(f"delivered 3{TIMES}")
+    expect(page.locator(".diagram .again-text").first).to_contain_text(f"delivered 3{TIMES}")
+    expect(page.locator(".diagram .arrow.repeated")).to_have_count(1)
+    expect(page.locator(".diagram .again-text").last).to_contain_text("1 again after")
     expect(page.locator("#saga-detail")).to_contain_text("1 of 3 events was redelivered.")
 
 

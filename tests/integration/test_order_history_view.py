@@ -280,6 +280,8 @@ def test_order_has_its_timeline_and_its_events_with_deliveries(
     assert deliveries == dict.fromkeys(twice, 2)
     first_seen = {e.type: e.projected_at for e in found.events}
     assert first_seen["CustomerCreditReserved"] == "2026-11-04T09:38:00.000Z"
+    last_seen = {e.type: e.last_delivered_at for e in found.events}
+    assert last_seen["CustomerCreditReserved"] == "2026-11-04T09:40:00.000Z"
 
 
 def test_rebuilt_event_has_no_deliveries(
@@ -291,6 +293,7 @@ def test_rebuilt_event_has_no_deliveries(
     assert found is not None
     (event,) = found.events
     assert (event.deliveries, event.projected_at) == (0, "2026-11-04T09:30:00.000Z")
+    assert event.last_delivered_at is None
 
 
 # Recent orders

@@ -68,6 +68,7 @@ class EventInView:
     """When the view first saw it."""
     deliveries: int
     """How often it was delivered to the view; 0 if it was read from an outbox, by a rebuild."""
+    last_delivered_at: str | None
 
 
 @dataclass(frozen=True)
@@ -184,11 +185,9 @@ def _summary(order: Document) -> OrderSummary:
 def _event(event_id: str, entry: Mapping[str, Any]) -> EventInView:
     event = entry["event"]
     deliveries = entry.get("deliveries", {})
-    if deliveries:
-        first = _EPOCH + timedelta(milliseconds=min(map(int, deliveries)))
-        projected_at = format_instant(first)
-    else:
-        projected_at = entry["rebuiltAt"]
+    delivered_at = [
+        format_instant(_EPOCH + timedelta(milliseconds=ms)) for ms in sorted(map(int, deliveries))
+    ]
     return EventInView(
         event_id=event_id,
         type=event["type"],
@@ -199,6 +198,7 @@ def _event(event_id: str, entry: Mapping[str, Any]) -> EventInView:
         occurred_at=event["occurredAt"],
         correlation_id=event["correlationId"],
         causation_id=event["causationId"],
-        projected_at=projected_at,
+        projected_at=delivered_at[0] if delivered_at else entry["rebuiltAt"],
         deliveries=sum(deliveries.values()),
+        last_delivered_at=delivered_at[-1] if delivered_at else None,
     )

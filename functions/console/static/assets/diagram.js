@@ -12,7 +12,8 @@ export const serviceOf = (event) => SERVICES[event.source] ?? event.source;
 
 /**
  * Group the events by request: an act is one request with all events that it led to. Each is {start, end, hops}, a hop
- * {event, number, at, effects, seen}. Times are milliseconds from the act's start; `seen` is null where the view was rebuilt.
+ * {event, number, at, effects, seen, again}. Times are milliseconds from the act's start. `seen` is null where the view was
+ * rebuilt, `again` (the last redelivery) where there was none at another time.
  */
 export function acts(events) {
   const byRequest = new Map();
@@ -25,12 +26,15 @@ export function acts(events) {
       number: ++number,
       at: Date.parse(event.occurredAt) - start,
       seen: event.deliveries ? Date.parse(event.projectedAt) - start : null,
+      again: event.deliveries && event.lastDeliveredAt > event.projectedAt ? Date.parse(event.lastDeliveredAt) - start : null,
       effects: group.filter(({ causationId }) => causationId === event.eventId),
     }));
-    const end = Math.max(1, ...hops.flatMap(({ at, seen }) => [at, seen ?? at]));
+    const end = Math.max(1, ...hops.flatMap(instantsOf));
     return { start, end, hops };
   });
 }
+
+const instantsOf = ({ at, seen, again }) => [at, seen ?? at, again ?? at];
 
 /** Draw the events, `width` pixels wide. */
 export function diagram(events, width) {
@@ -76,6 +80,7 @@ function drawAct(body, act, x, top, narrow) {
     body.append(s("text", { class: "time", x: 0, y: times(from.y + 4) }, hop.at === 0 ? "0 ms" : `+${duration(hop.at)}`));
     for (const effect of hop.effects) body.append(arrow(from, at(act.hops.find(({ event }) => event === effect)), "to-service", 9));
     if (hop.seen !== null) body.append(arrow(from, { x: x.History, y: y(hop.seen) }, "to-view", 0));
+    if (hop.again !== null) body.append(arrow(from, { x: x.History, y: y(hop.again) }, "to-view repeated", 0));
     if (hop.event.causationId !== null) continue;
     body.append(arrow({ x: x.Client, y: from.y }, from, "request", 9));
     if (!narrow) body.append(s("text", { class: "hop", x: x.Client + 5, y: from.y - 11 }, REQUESTS[hop.event.type] ?? ""));
@@ -86,11 +91,15 @@ function drawAct(body, act, x, top, narrow) {
   }
   const labels = labelPlaces(narrow ? 14 : 31);
   let bottom = Math.max(...places.values());
-  for (const hop of [...act.hops].sort((a, b) => (a.seen ?? a.at) - (b.seen ?? b.at))) {
-    const tip = { x: x.History, y: y(hop.seen ?? hop.at) };
+  const tips = act.hops.flatMap((hop) => [
+    { hop, at: hop.seen ?? hop.at, label: narrow ? shortLabel : longLabel, isLast: hop.again === null },
+    ...(hop.again === null ? [] : [{ hop, at: hop.again, label: narrow ? shortAgain : longAgain, isLast: true }]),
+  ]);
+  for (const { hop, at: time, label, isLast } of tips.sort((a, b) => a.at - b.at)) {
+    const tip = { x: x.History, y: y(time) };
     const place = labels(tip.y + 4);
-    if (hop.event.deliveries > 1) body.append(s("circle", { class: "again", cx: tip.x, cy: tip.y, r: 8 }));
-    body.append(narrow ? shortLabel(hop, tip.x + 11, place) : longLabel(hop, tip.x + 14, place));
+    if (isLast && hop.event.deliveries > 1) body.append(s("circle", { class: "again", cx: tip.x, cy: tip.y, r: 8 }));
+    body.append(label(hop, tip.x + (narrow ? 11 : 14), place));
     bottom = Math.max(bottom, place + (narrow ? 0 : 14));
   }
   return bottom + 14;
@@ -98,7 +107,7 @@ function drawAct(body, act, x, top, narrow) {
 
 /** Map each instant of the act to its y. Instants are 16 pixels apart, plus their share of the act's time. */
 function timeScale({ hops, end }, top) {
-  const instants = [...new Set(hops.flatMap(({ at, seen }) => [at, seen ?? at]))].sort((a, b) => a - b);
+  const instants = [...new Set(hops.flatMap(instantsOf))].sort((a, b) => a - b);
   const places = new Map();
   let y = top;
   instants.forEach((instant, i) => {
@@ -119,6 +128,9 @@ function shortLabel({ event, at, seen }, x, y) {
   if (event.deliveries > 1) return s("text", { class: "hop again-text", x, y }, `${event.deliveries}×`);
   return s("text", { class: "hop", x, y }, seen === null ? "" : duration(seen - at));
 }
+
+const longAgain = ({ number, at, again }, x, y) => s("text", { class: "hop again-text", x, y }, `${number} again after ${duration(again - at)}`);
+const shortAgain = ({ number }, x, y) => s("text", { class: "hop again-text", x, y }, `${number} again`);
 
 /** Return a function that moves a label down where it would overlap the one before. */
 function labelPlaces(height) {
