@@ -60,6 +60,9 @@ install: ## Install the locked packages; every target does this first
 		{ echo 'Python 3.11 or newer is needed. $(PYTHON) is not. Name another: make PYTHON=python3.12 ...' >&2; exit 1; }
 	@"$(PYTHON)" infra/local/install.py "$(VENV)" requirements-dev.txt "$(EMULATORS_VENV)" infra/local/requirements.txt
 
+lab: install ## Serve the console with buttons that kill, delay and stop parts of a stack of its own; LAB_PORT=4576
+	@$(python) -m tests.chaos.lab
+
 ##@ On call (TARGET=embedded, localstack or aws)
 
 dlq: install ## Show dead letters by reason; QUEUE= lists those of one queue, SHOW=<message id> shows one whole
@@ -192,7 +195,7 @@ openapi: install ## Write the OpenAPI document from the handlers
 	@$(python) -m infra.docs.openapi
 
 # The browser tests of the console leave pictures.
-screenshots: install ## Make the README's pictures of the console in a browser
+screenshots: install ## Make the documents' pictures of the console and the lab in a browser
 	@$(python) -m tests.browser.pictures
 
 compile = $(bin)/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 \

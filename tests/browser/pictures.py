@@ -1,4 +1,4 @@
-"""Make the pictures of the README: a screenshot, and a recording of twenty orders placed at once."""
+"""Make the pictures of the documents: the console, a recording of twenty orders placed at once, and the lab."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import io
 import itertools
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
@@ -14,9 +16,11 @@ from playwright.sync_api import Page, expect, sync_playwright
 from infra.local.stack import EmbeddedStack
 from tests.browser.actions import create_customer, event_names, expect_state, place_order
 from tests.browser.conftest import ARGUMENTS, DEADLINE_MILLISECONDS, chromium
+from tests.chaos.lab.server import serving
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
 SIZE = (1280, 800)  # pixels, 16:10
+LAB_HEIGHT = 1080  # pixels
 RECORDING_SIZE = (960, 600)  # pixels
 LONGEST_FRAME = 1000  # milliseconds
 LAST_FRAME = 3000  # milliseconds, to read the verdict
@@ -84,19 +88,46 @@ def record_twenty_orders(page: Page) -> None:
     assert size < MAX_BYTES, f"{path.name} is larger than {MAX_BYTES} bytes"
 
 
-def main() -> None:
-    IMAGES.mkdir(exist_ok=True)
-    with EmbeddedStack.start() as stack, sync_playwright() as playwright:
+def take_screenshot_of_lab(page: Page) -> None:
+    """Write lab.png: a dead letter, the audit's verdict, and the saga of an order with redelivered events."""
+    page.set_viewport_size({"width": SIZE[0], "height": LAB_HEIGHT})
+    log = page.get_by_role("log")
+    for action in ("relay", "subscribers", "rush", "broken"):
+        page.locator(f'[data-action="{action}"]').click()
+    expect(log).to_contain_text("orders-subscriber was killed")
+    page.locator('[data-action="unordered"]').click()
+    expect(log).to_contain_text("published like this")
+    page.get_by_role("button", name="Stop orders and audit").click()
+    expect(page.locator("#lab-verdict")).to_contain_text("lost 0, duplicated 0, over limit 0")
+    log.locator("li", has_text="reverse order").get_by_role("link").click()
+    expect(page.locator(".diagram .repeated")).not_to_have_count(0)
+    log.evaluate("log => { document.activeElement.blur(); log.scrollTop = 0; scrollTo(0, 0); }")
+    page.mouse.move(0, 0)
+    page.screenshot(path=IMAGES / "lab.png")
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Page]:
+    """Open the address in a browser. Start the stack before: it needs an event loop of its own."""
+    width, height = SIZE
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        width, height = SIZE
         page = browser.new_page(
             viewport={"width": width, "height": height}, reduced_motion="reduce"
         )
         page.set_default_timeout(DEADLINE_MILLISECONDS)
-        page.goto(stack.base_url)
+        page.goto(url)
+        yield page
+        browser.close()
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with EmbeddedStack.start() as stack, opened(stack.base_url) as page:
         take_screenshot(page)
         record_twenty_orders(page)
-        browser.close()
+    with TemporaryDirectory() as directory, serving(Path(directory)) as url, opened(url) as page:
+        take_screenshot_of_lab(page)
 
 
 if __name__ == "__main__":

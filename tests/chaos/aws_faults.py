@@ -149,6 +149,11 @@ class UnorderedBus:
     def has_delivered_all(self) -> bool:
         return self._delivery is None or self._delivery.done()
 
+    def abort(self) -> None:
+        """Publish no more events. Called by another thread than the event loop's."""
+        if self._delivery is not None:
+            self._delivery.get_loop().call_soon_threadsafe(self._delivery.cancel)
+
     async def _deliver(self) -> None:
         while self._kept:
             await asyncio.sleep(self._late_seconds)

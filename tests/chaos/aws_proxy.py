@@ -17,7 +17,7 @@ Effect = Callable[[Request, Forward], Awaitable[Response | None]]
 """Returns the response to a request, or None to close the connection without one."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Fault:
     """An effect on a share of the requests for one operation, at most `limit` times."""
 
@@ -47,7 +47,7 @@ class AwsProxy:
 
     def __init__(self, loop: EventLoop, target_port: int) -> None:
         self._target_port = target_port
-        self._faults: tuple[Fault, ...] = ()
+        self._faults: list[Fault] = []
         # asyncio keeps only weak references to the tasks of closed connections.
         self._serving: set[asyncio.Task[None] | None] = set()
         server = loop.run(asyncio.start_server(self._serve, LOCALHOST, 0))
@@ -55,12 +55,16 @@ class AwsProxy:
 
     @contextmanager
     def inject(self, *faults: Fault) -> Iterator[None]:
-        """Inject the faults during the block. The first that affects a request decides its response."""
-        self._faults = faults
+        """Inject the faults during the block. The first that affects a request decides its response.
+
+        Blocks of several threads may overlap.
+        """
+        self._faults.extend(faults)
         try:
             yield
         finally:
-            self._faults = ()
+            for fault in faults:
+                self._faults.remove(fault)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream = Upstream(self._target_port)
@@ -77,7 +81,7 @@ class AwsProxy:
         self._serving.discard(task)
 
     async def _answer(self, request: Request, upstream: Upstream) -> Response | None:
-        for fault in self._faults:
+        for fault in tuple(self._faults):
             if fault.strikes(request):
                 return await fault.effect(request, upstream.forward)
         return await upstream.forward(request)

@@ -46,12 +46,14 @@ def place(
     clients: int = 8,
     cancel_share: float = 0.1,
     unknown_share: float = 0,
+    stopped: threading.Event | None = None,
 ) -> Placed:
     """Create orders with random totals and cancel some. The credit limits allow about half of them.
 
     `unknown_share` of the orders are of a customer who does not exist, whose limit is 0.
+    Raises: ClientGaveUpError, also if another thread sets `stopped`.
     """
-    dice, stopped = random.Random(2026), threading.Event()
+    dice, stopped = random.Random(2026), stopped or threading.Event()
     limit = Decimal(orders * MAX_TOTAL // (4 * customers))
 
     def post(path: str, body: Any, expected: tuple[int, ...] = (200,)) -> Any:

@@ -173,7 +173,7 @@ class System:
         Raises: NotSettledError after SETTLE_SECONDS.
         """
         deadline = time.monotonic() + SETTLE_SECONDS
-        while left := self._left_to_do():
+        while left := self.left_to_do():
             if time.monotonic() > deadline:
                 dead = self.dead_letter_depths()
                 raise NotSettledError(
@@ -181,7 +181,8 @@ class System:
                 )
             time.sleep(PAUSE_SECONDS)
 
-    def _left_to_do(self) -> str:
+    def left_to_do(self) -> str:
+        """Return what the system still has to do, or an empty text."""
         if queued := self.queued():
             return f"{queued} messages"
         if pending := self.pending():

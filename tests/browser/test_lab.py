@@ -1,0 +1,107 @@
+"""The lab of `make lab`, started as its users start it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+from playwright.sync_api import expect
+
+from infra.local.processes import free_port
+from tests.browser.conftest import Visit
+from tests.browser.test_appearance import LOOKS, TOO_WIDE, resize, serious_findings
+from tests.template import ROOT
+
+pytestmark = pytest.mark.timeout(600)
+ACTIONS = ("orders", "relay", "subscribers", "unordered", "mongodb", "rush", "broken")
+STOP_SECONDS = 120
+"""Deleting the stack's files takes most of it."""
+
+
+def command(port: int) -> list[str]:
+    return [sys.executable, "-m", "tests.chaos.lab", "--port", str(port)]
+
+
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    """Start the lab. Afterwards check that Ctrl-C stops it and all its processes."""
+    with subprocess.Popen(command(free_port()), cwd=ROOT, stdout=subprocess.PIPE, text=True) as lab:
+        assert lab.stdout is not None
+        try:
+            yield lab.stdout.readline().removeprefix("The lab is at ").rstrip("/\n")
+            children = psutil.Process(lab.pid).children(recursive=True)
+        finally:
+            lab.send_signal(signal.SIGINT)
+            output, _ = lab.communicate(timeout=STOP_SECONDS)
+    assert lab.returncode == 0
+    assert output.endswith("All processes are stopped.\n")
+    assert len(children) > 2
+    assert not any(child.is_running() for child in children)
+
+
+def test_requests_of_other_sites_are_refused(base_url: str) -> None:
+    for headers in (
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
+        for method, path in (("POST", "lab/relay"), ("GET", "lab/state"), ("POST", "customers")):
+            answer = httpx.request(method, f"{base_url}/{path}", headers=headers, trust_env=False)
+            assert answer.status_code == 403, (headers, path)
+    own = httpx.get(f"{base_url}/lab/state", headers={"Origin": base_url}, trust_env=False)
+    assert (own.status_code, own.json()["running"], own.json()["log"]) == (200, [], [])
+
+
+def test_taken_port_is_named(base_url: str) -> None:
+    port = urlsplit(base_url).port or 0
+    done = subprocess.run(command(port), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"Port {port}: Address already in use. Choose another: make lab LAB_PORT" in done.stderr
+
+
+def test_faults_while_orders_are_created_lose_and_duplicate_nothing(visit: Visit) -> None:
+    # The view's API fails while MongoDB is down.
+    visit.expected_errors = [r"status of 50\d .*/(orderhistory/orders/\d+|\d+/orderhistory)"]
+    page = visit.open()
+    verdict, letters = page.locator("#lab-verdict"), page.locator("#lab-letters li")
+
+    for action in ACTIONS:
+        page.locator(f'[data-action="{action}"]').press("Enter")
+    expect(letters).to_contain_text("OrderCreated.orderTotalCents is not a valid Money")
+    expect(page.get_by_role("log")).to_contain_text("customers-subscriber was killed")
+    expect(page.get_by_role("log")).to_contain_text("orders-outbox-relay was killed")
+    expect(page.get_by_role("log")).to_contain_text("published like this")
+    expect(page.get_by_role("log")).to_contain_text("MongoDB is back")
+    for (width, height), color_scheme in LOOKS:
+        page.emulate_media(color_scheme=color_scheme)
+        resize(page, width, height)
+        assert serious_findings(page) == []
+        assert page.evaluate(TOO_WIDE) == []
+
+    page.get_by_label("Open the orders that faults affect").uncheck()
+    letters.get_by_role("link").click()
+    expect(letters).to_contain_text("shown below")
+    letters.get_by_role("button", name="Correct and redrive").click()
+    expect(letters).to_have_count(0)
+    expect(page.locator(".diagram .repeated").first).to_be_visible()
+
+    page.get_by_role("button", name="Send a broken message").click()
+    letters.get_by_role("button", name="Discard").click()
+    expect(letters).to_have_count(0)
+
+    page.get_by_role("button", name="Stop orders and audit").click()
+    expect(verdict).to_contain_text("lost 0, duplicated 0, over limit 0")
+    expect(page.locator("#lab-findings li")).to_have_count(0)
+    orders, faults, redelivered = re.findall(r"\d+", verdict.inner_text())[:3]
+    assert int(orders) > 40
+    assert int(faults) > len(ACTIONS)
+    assert int(redelivered) > 0
