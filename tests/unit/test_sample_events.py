@@ -28,8 +28,9 @@ def samples_of_events() -> list[dict[str, Any]]:
     sources_of = {cls.__name__: cls.source for cls in published_classes()}
     for path in SCHEMAS.glob("[A-Z]*.json"):
         name = path.stem.partition(".")[0]
-        for example in json.loads(path.read_text()).get("examples", []):
-            found.append({"source": sources_of[name], "detail-type": name, "detail": example})
+        examples = json.loads(path.read_text()).get("examples", [])
+        keys = {"source": sources_of[name], "detail-type": name}
+        found.extend({**keys, "detail": example} for example in examples)
     return found
 
 
