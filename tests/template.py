@@ -124,7 +124,8 @@ class Stack:
             if value is None or value not in parameter.get("AllowedValues", [value]):
                 broken.append(f"{name} is {value}")
             elif not re.fullmatch(parameter.get("AllowedPattern", ".*"), str(value)):
-                broken.append(f"{name} does not match its pattern")
+                why = parameter.get("ConstraintDescription", "")
+                broken.append(f"{name} does not match its pattern: {why}")
         return broken
 
     def _holds(self, condition: str) -> bool:

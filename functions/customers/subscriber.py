@@ -11,6 +11,7 @@ from customers import service
 from customers.repository import CustomerRepository
 from messaging.dead_letters import DeadLetterQueue
 from messaging.participant import SagaParticipant
+from messaging.retention import Retention
 from messaging.subscriber import Subscriber
 from orders.events import OrderCancelled, OrderCreated
 from telemetry import metrics
@@ -20,7 +21,9 @@ logger = Logger(location=None)
 participant = SagaParticipant(CustomerRepository.from_environment())
 participant.on(OrderCreated)(service.reserve_credit)
 participant.on(OrderCancelled)(service.release_credit)
-subscriber = Subscriber(participant, DeadLetterQueue.from_environment())
+subscriber = Subscriber(
+    participant, DeadLetterQueue.from_environment(), Retention.from_environment()
+)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

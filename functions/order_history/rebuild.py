@@ -8,6 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 import telemetry
+from messaging.retention import Retention
 from order_history.connection import connect_from_environment
 from order_history.rebuild import Rebuild
 from order_history.view import OrderHistoryView
@@ -16,6 +17,7 @@ MARGIN_SECONDS = 10.0
 """Time left when a page is abandoned: enough for one more bulk write."""
 
 logger = Logger(location=None)
+retention = Retention.from_environment()
 view = OrderHistoryView(connect_from_environment())
 rebuild = Rebuild(
     view,
@@ -28,6 +30,8 @@ rebuild = Rebuild(
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Execute `command` (begin, progress, advance, end or drop) and return the progress of each part.
+
+    With `retentionDays` above 0, events that are older have expired: this rebuild does not have them.
 
     Raises: ValueError for another command.
     """
@@ -48,4 +52,4 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     parts = [part.to_document() for part in rebuild.parts()]
     progress = parts if "part" not in event else len(parts)
     telemetry.log_invocation(logger, "rebuild advanced", context, **event, parts=progress)
-    return {"parts": parts}
+    return {"parts": parts, "retentionDays": retention.days}

@@ -14,6 +14,7 @@ from customers.events import (
 )
 from messaging.dead_letters import DeadLetterQueue
 from messaging.participant import SagaParticipant
+from messaging.retention import Retention
 from messaging.subscriber import Subscriber
 from orders import service
 from orders.repository import OrderRepository
@@ -25,7 +26,9 @@ participant = SagaParticipant(OrderRepository.from_environment())
 participant.on(CustomerCreditReserved)(service.approve_order)
 participant.on(CustomerCreditReservationFailed)(service.reject_order)
 participant.on(CustomerValidationFailed)(service.reject_order)
-subscriber = Subscriber(participant, DeadLetterQueue.from_environment())
+subscriber = Subscriber(
+    participant, DeadLetterQueue.from_environment(), Retention.from_environment()
+)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

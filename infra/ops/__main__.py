@@ -235,18 +235,31 @@ def _diagnose(orders: StuckOrders, older_than: float, limit: int) -> tuple[list[
 
 @command
 @option("DROP", "Delete the view first", is_flag=True)
+@option("PARTIAL", "DROP, although events have expired from the outboxes", is_flag=True)
 @yes_option
 @option("RESTART", "Do not continue an interrupted rebuild", is_flag=True)
 @option("SEGMENTS", "Parts of each outbox", default=4, type=COUNT)
-def rebuild_history(*, target: Target, drop: bool, yes: bool, restart: bool, segments: int) -> None:
+def rebuild_history(
+    *, target: Target, drop: bool, partial: bool, yes: bool, restart: bool, segments: int
+) -> None:
     """Rebuild the order history view while the system runs. An interrupted rebuild continues with the next call."""
     rebuild = HistoryRebuild(target, parallel=2 * segments)
+    parts = rebuild.invoke("progress")
+    if days := rebuild.retention_days:
+        gap = f"The outboxes keep events for {days} days (OutboxRetentionDays): a rebuild has no older ones."
+        remedy = "Replay the archive for those that the view has lost: docs/operate.md, Replay the archive."
+        if drop and not partial:
+            raise OperateError(
+                f"{gap} DROP=1 would leave a view without them; PARTIAL=1 deletes it all the same. {remedy}"
+            )
+        say(f"{gap} {remedy}")
     if drop and not yes:
         place = f"{target.stack_name} {target.place}"
         click.confirm(f"Delete the view of {place} first?", abort=True)
     if drop:
         rebuild.invoke("drop")
-    parts = [] if restart else rebuild.invoke("progress")
+    if drop or restart:
+        parts = []
     if parts:
         say("Continuing the rebuild that was interrupted.")
     try:

@@ -31,6 +31,8 @@ class HistoryRebuild:
 
     def __init__(self, target: Target, parallel: int) -> None:
         self._parallel = parallel
+        self.retention_days = 0
+        """How long the outboxes keep events, by the function's last answer; 0 is for ever."""
         config = CONFIG.merge(Config(max_pool_connections=parallel + 1))
         self._lambda = target.client("lambda", config)
         self._function = target.resource("OrderHistoryRebuildFunction")
@@ -80,6 +82,7 @@ class HistoryRebuild:
                 continue
             answer = json.loads(response["Payload"].read())
             if "FunctionError" not in response:
+                self.retention_days = answer.get("retentionDays", 0)
                 parts: list[Part] = answer["parts"]
                 return parts
             problem = str(answer.get("errorMessage", answer))

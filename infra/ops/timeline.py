@@ -87,7 +87,8 @@ def trace_order(target: Target, order_id: int) -> list[Timeline]:
     for event in Outboxes(target).saga_of_order(order_id):
         sagas[event.correlation_id].append(event)
     if not sagas:
-        raise OperateError(f"There is no order {order_id}: OrdersOutbox has no event of it.")
+        why = "or its events have expired: OrdersOutbox has none of it"
+        raise OperateError(f"There is no order {order_id}, {why}.")
     return [
         timeline(key, saga, logs.lines(key, saga[0].occurred_at - LONGEST_REQUEST))
         for key, saga in sagas.items()

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
 
 from infra.local.api_client import ApiClient, wait_until
-from infra.local.deployed_stack import CLIENT_CONFIG, REGION, SignedByCaller, aws_session
+from infra.local.deployed_stack import (
+    CLIENT_CONFIG,
+    REGION,
+    STACK_NAME,
+    SignedByCaller,
+    aws_session,
+)
 from infra.local.processes import stop
 from infra.local.stack import EmbeddedStack
+from infra.ops.audit import queue_depths
+from infra.ops.target import Target
 from tests.e2e.test_saga import DEADLINE_SECONDS, decided
+from tests.ops.conftest import Operated
 from tests.stacks import local_stack_only
 from tests.template import every_route, section
 
@@ -23,6 +33,8 @@ PRODUCTION = {
     "AlarmEmail": "on-call@example.com",
     "DeletionProtection": "on",
     "GradualDeployment": "off",  # the emulator has no CodeDeploy
+    "OutboxRetentionDays": "30",
+    "EventArchive": "on",  # on AWS
 }
 del PRODUCTION["MongoDbSecretName"]  # the emulator's MongoDB needs none
 FORGER = boto3.Session("AKIAIOSFODNN7EXAMPLE", "guessed", region_name=REGION)
@@ -51,6 +63,28 @@ def test_signed_orders_are_decided(production: EmbeddedStack) -> None:
         customer_id = api.create_customer("Jane Doe", 5)
         for state in ("APPROVED", "REJECTED"):
             assert decided(api, api.create_order(customer_id, 4))["orderState"] == state
+
+
+def test_events_expire_and_a_rebuild_says_so(production: EmbeddedStack) -> None:
+    target = Target.of("embedded", 0, production.aws_endpoint_url, STACK_NAME)
+    dynamodb, sqs = target.client("dynamodb"), target.sqs
+    with ApiClient(production.base_url, auth=SignedByCaller(aws_session())) as api:
+        decided(api, api.create_order(api.create_customer("Jane Doe", 5), 4))
+        for service in ("Customers", "Orders"):
+            table = target.resource(f"{service}Outbox")
+            items = dynamodb.scan(TableName=table)["Items"]
+            for item in items:
+                expiry = datetime.fromisoformat(item["occurredAt"]["S"]) + timedelta(days=30)
+                assert item["expiresAt"] == {"N": str(int(expiry.timestamp()))}
+            for item in items:  # as they expire
+                key = {name: item[name] for name in ("aggregateId", "eventId")}
+                dynamodb.delete_item(TableName=table, Key=key)
+        decided(api, api.create_order(api.create_customer("Jane Doe", 5), 4))
+        letters = {n: d for n, d in queue_depths(sqs, STACK_NAME).items() if "dead-letters" in n}
+        assert (len(letters), sum(letters.values())) == (5, 0), "a relay was given a deletion"
+
+        refused = Operated(production, api, target).run("rebuild-history", "--drop", "--yes")
+        assert (refused.exit_code, "PARTIAL=1" in refused.errors) == (1, True), refused
 
 
 def test_tables_are_protected_and_alarms_notify(production: EmbeddedStack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -96,6 +97,24 @@ def test_other_failures_are_raised_unchanged_and_not_retried(
         assert not isinstance(raised.value, WriteConflictError)
         assert len(aws_calls.requests("TransactWriteItems")) == number
     assert items(dynamodb, "Orders") == []
+
+
+def test_event_expires_if_the_outbox_has_a_retention(
+    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for days in (0, 30):
+        monkeypatch.setenv("OUTBOX_RETENTION_DAYS", str(days))
+        orders = OrderRepository("Orders", "OrdersOutbox", database=Database())
+        envelope = wrap(Order.create(1, 1, Money(400))[1])
+        orders.outbox.write([envelope])
+
+        (item,) = (
+            i
+            for i in items(dynamodb, "OrdersOutbox")
+            if i["eventId"]["S"] == envelope.metadata.event_id
+        )
+        expiry = envelope.metadata.occurred_at + timedelta(days=days)
+        assert item.get("expiresAt") == ({"N": str(int(expiry.timestamp()))} if days else None)
 
 
 # Meanings of a cancelled transaction

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +26,7 @@ from functions.orders import subscriber as orders_subscriber
 from messaging.dead_letters import DeadLetterQueue
 from orders.events import OrderState, RejectionReason
 from orders.repository import OrderRepository
+from shared.clock import format_instant, now
 from shared.money import Money
 from tests.integration.conftest import AwsCalls, DeadLetters, LambdaContext, LogLines
 from tests.integration.mongodb import unreachable_view
@@ -178,6 +182,25 @@ def test_newer_schema_version_is_retried_and_no_dead_letter(
     error, summary = log_lines()
     assert (error["message"], error["retry"]) == ("message not decoded", True)
     assert len(summary["events"]) == 1
+
+
+@pytest.mark.usefixtures("jane", "pending_orders")
+def test_event_whose_answer_may_have_expired_is_a_dead_letter(
+    dynamodb: DynamoDBClient, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTBOX_RETENTION_DAYS", "30")
+    for service, batch in (("customers", CUSTOMERS_BATCH), ("orders", ORDERS_BATCH)):
+        handler = SimpleNamespace(**runpy.run_path(f"functions/{service}/subscriber.py"))
+        before = snapshot(dynamodb)
+        (message, *_) = messages(load(batch))
+        for days in (30, 28):
+            occurred_at = format_instant(now() - timedelta(days=days))
+            message["detail"]["metadata"]["occurredAt"] = occurred_at
+            assert handle(handler, to_batch(message)) == []
+            letters = [i["MessageAttributes"]["reason"]["StringValue"] for i in dead_letters()]
+            expected = "older than the outbox's 30 days: it may have been handled before"
+            assert letters == [expected] * (days == 30)
+            assert (snapshot(dynamodb) == before) == (days == 30)
 
 
 @pytest.mark.usefixtures("jane")

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,44 @@ def test_a_deleted_view_is_rebuilt_while_orders_are_placed(
         fields = str([index["key"] for index in database["orders"].list_indexes()])
     assert "customerKey" in fields
     assert "stateKey" in fields
+
+
+def test_a_replay_of_the_archive_restores_the_view_and_changes_nothing_else(
+    operated: Operated, a_customer: Callable[[], int]
+) -> None:
+    """The emulator replays to every rule, so the services get their old events, too."""
+    events, name = operated.target.client("events"), "archive"
+    bus = events.describe_event_bus(Name=operated.target.resource("EventBus"))["Arn"]
+    archive = events.create_archive(ArchiveName=name, EventSourceArn=bus)["ArchiveArn"]
+    customer = a_customer()
+    orders = [operated.api.create_order(customer, total) for total in (1, 1000)]
+    operated.settle()
+    operated.api.cancel_order(orders[0])
+    assert operated.audit_is_clean()
+    before, items = operated.view(), operated.items()
+    with operated.mongodb() as database:
+        database.client.drop_database(database.name)
+
+    year = timedelta(days=365)
+    events.start_replay(
+        ReplayName="replay", EventSourceArn=archive, Destination={"Arn": bus},
+        EventStartTime=datetime.now(UTC) - year, EventEndTime=datetime.now(UTC) + year,
+    )  # fmt: skip
+
+    expected = [before["customers"][customer], *(before["orders"][order] for order in orders)]
+    wait_until(
+        lambda: [
+            operated.view()["customers"].get(customer),
+            *(operated.view()["orders"].get(order) for order in orders),
+        ],
+        lambda found: found == expected,
+        PATIENCE_SECONDS,
+    )
+    operated.settle()
+    assert operated.items() == items
+    events.delete_archive(ArchiveName=name)
+    assert operated.run("rebuild-history").exit_code == 0
+    assert operated.view() == before
 
 
 def test_an_interrupted_rebuild_continues(

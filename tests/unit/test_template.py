@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
+from moto.events.models import EventPattern
 
 from infra.local.loops import LOOP
 from tests.permissions import PERMISSIONS
-from tests.samples import published_classes
+from tests.samples import load, published_classes
 from tests.template import (
     DEVELOPMENT,
     EMULATOR,
@@ -400,13 +401,40 @@ def test_relay_reads_new_events_in_order_and_singles_out_failing_records(stack: 
         assert not {"FunctionResponseTypes", "ParallelizationFactor"} & source.keys()
 
 
-def test_outboxes_keep_and_stream_events_and_idempotency_keys_expire(stack: Stack) -> None:
+def test_relay_is_not_invoked_for_expired_events(stack: Stack) -> None:
+    (record, *_) = load("orders_outbox_relay_batch")["Records"]
+    deleted = {name: v for name, v in record["dynamodb"].items() if name != "NewImage"}
+    service = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    expired = {**record, "eventName": "REMOVE", "dynamodb": deleted, "userIdentity": service}
+    for function in RELAYS:
+        (source,) = sources(stack.functions[function], "DynamoDB")
+        (pattern,) = (f["Pattern"] for f in source["FilterCriteria"]["Filters"])
+        matches = EventPattern.load(pattern).matches_event
+
+        assert [matches(record), matches(expired)] == [True, False], function
+
+
+def test_events_expire_only_with_a_retention_and_are_archived_on_aws() -> None:
+    writers = {f for f in FUNCTIONS if "dynamodb:PutItem" in str(permissions(DEVELOPMENT, f))}
+    retained = PRODUCTION.with_parameters(OutboxRetentionDays="30", EventArchive="on")
+    for stack, days in ((DEVELOPMENT, "0"), (PRODUCTION, "0"), (retained, "30")):
+        for function in {*writers, "OrderHistoryRebuildFunction"}:
+            assert variables(stack, function)["OUTBOX_RETENTION_DAYS"] == days, function
+    archive = retained.all_resources["EventArchive"]
+    assert target(archive["Properties"]["SourceArn"]) == "EventBus"
+    assert (archive["Properties"]["RetentionDays"], archive["UpdateReplacePolicy"]) == (0, "Retain")
+    emulator = DEVELOPMENT.with_parameters(EventArchive="on")
+    for stack in (emulator, *STACKS.values()):
+        assert "EventArchive" not in stack.all_resources
+
+
+def test_outboxes_stream_events_and_items_with_an_expiry_expire(stack: Stack) -> None:
     tables = stack.resources("AWS::DynamoDB::Table")
 
     assert set(tables) == TABLES
     for name, table in tables.items():
         stream, expiry = table.get("StreamSpecification"), table.get("TimeToLiveSpecification")
-        is_outbox, expires = name.endswith("Outbox"), name.endswith("Idempotency")
+        is_outbox, expires = name.endswith("Outbox"), name.endswith(("Outbox", "Idempotency"))
         assert stream == ({"StreamViewType": "NEW_IMAGE"} if is_outbox else None)
         assert expiry == ({"AttributeName": "expiresAt", "Enabled": True} if expires else None)
 
@@ -433,6 +461,10 @@ def test_stacks_of_samconfig_break_no_rule(stack: Stack) -> None:
     in_vpc = {"VpcSubnetIds": "subnet-1", "VpcHasInternetAccess": "yes"}
 
     assert stack.refusals() == stack.with_parameters(**in_vpc).refusals() == []
+    for days, archive in (("30", "on"), ("90", "off"), ("3650", "on")):
+        expiring = stack.with_parameters(OutboxRetentionDays=days, EventArchive=archive)
+        assert expiring.refusals() == []
+    assert DEVELOPMENT.with_parameters(OutboxRetentionDays="30").refusals() == [], "no archive"
 
 
 def test_dangerous_deployment_is_refused() -> None:
@@ -447,6 +479,14 @@ def test_dangerous_deployment_is_refused() -> None:
         ({**dev, "MongoDbUri": "mongodb://user:password@host/"}, "readable in the functions"),
         ({**dev, "MongoDbSecretName": ""}, "Give MongoDbSecretName"),
         (EMULATOR, "Posture is None"),
+        ({**dev, "OutboxRetentionDays": "30"}, "give EventArchive=on, or EventArchive=off"),
+        *(
+            (
+                {**dev, "OutboxRetentionDays": days, "EventArchive": "on"},
+                "0 (for ever), or at least 30",
+            )
+            for days in (*map(str, range(1, 30)), "-30", "030", "30.5", "")
+        ),
     ]
     for parameters, reason in dangerous:
         refusals = Stack(**parameters).refusals()

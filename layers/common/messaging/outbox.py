@@ -13,6 +13,7 @@ from pynamodb.models import Model
 
 from messaging.dynamodb import ConditionFailedError, Database, Write
 from messaging.envelope import DomainEventEnvelope
+from messaging.retention import Retention
 from shared.clock import format_instant
 from telemetry import tracing
 
@@ -26,7 +27,7 @@ class EventAlreadyPublishedError(Exception):
 
 
 class OutboxItem(Model):
-    """One event. Inserted once and never updated: the outbox is also the log of all events."""
+    """One event. Inserted once and never updated: the outbox is also the log of all events that have not expired."""
 
     class Meta:
         table_name = ""  # given to each request: messaging/dynamodb.py
@@ -42,6 +43,8 @@ class OutboxItem(Model):
     """The event as EventBridge's `detail`, in JSON. The relay sends it unchanged."""
     trace_header = UnicodeAttribute(attr_name="traceHeader", null=True)
     """The trace in which the event was written. Streams do not carry trace headers."""
+    expires_at = NumberAttribute(attr_name="expiresAt", null=True)
+    """The table's TTL attribute; without it, the event is kept for ever."""
 
 
 class Outbox:
@@ -50,6 +53,7 @@ class Outbox:
     def __init__(self, database: Database, table: str) -> None:
         self._database = database
         self._table = table
+        self._retention = Retention.from_environment()
 
     def write(
         self, events: Sequence[DomainEventEnvelope], aggregate_writes: Sequence[Write] = ()
@@ -80,5 +84,6 @@ class Outbox:
             correlation_id=metadata.correlation_id,
             detail=envelope.to_detail(),
             trace_header=tracing.header(),
+            expires_at=self._retention.expires_at(metadata.occurred_at),
         )
         return Write(self._table, item, OutboxItem.event_id.does_not_exist())

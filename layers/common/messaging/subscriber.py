@@ -16,6 +16,8 @@ from aws_lambda_powertools import Logger
 from messaging.dead_letters import DeadLetterQueue
 from messaging.domain_event import DomainEvent
 from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
+from messaging.retention import FOR_EVER, Retention
+from shared.clock import now
 
 logger = Logger(child=True)
 
@@ -103,14 +105,21 @@ class BatchResult:
 class Subscriber:
     """Decodes messages and gives their events to `handler`, which must be idempotent and ignore their order.
 
-    A message that can never be read is sent to the dead-letter queue at once. If the handler raises, the
+    A message that can never be read is sent to the dead-letter queue at once, and so is an event whose redelivery the
+    handler could not recognize: it is too old for the `retention` of the handler's outbox. If the handler raises, the
     remaining events are handled one at a time, so that a failing message fails alone.
     """
 
-    def __init__(self, handler: EventHandler, dead_letters: DeadLetterQueue) -> None:
+    def __init__(
+        self,
+        handler: EventHandler,
+        dead_letters: DeadLetterQueue,
+        retention: Retention = FOR_EVER,
+    ) -> None:
         self._handler = handler
         self._decoder = EventDecoder(handler.event_classes)
         self._dead_letters = dead_letters
+        self._retention = retention
 
     def handle_batch(self, batch: dict[str, Any], context: Any) -> BatchResult:
         """Handle the messages of an SQS event. An empty batch starts the execution environment and does nothing."""
@@ -149,9 +158,14 @@ class Subscriber:
             raise InvalidEventError(f"not JSON: {error}") from error
         if not isinstance(message, dict):
             raise InvalidEventError("not an EventBridge message")
-        return self._decoder.decode(
+        envelope = self._decoder.decode(
             message.get("source"), message.get("detail-type"), message.get("detail")
         )
+        if self._retention.is_too_old(envelope.metadata.occurred_at, now()):
+            raise InvalidEventError(
+                f"older than the outbox's {self._retention.days} days: it may have been handled before"
+            )
+        return envelope
 
     def _send_to_dead_letters(
         self, record: dict[str, Any], reason: str, result: BatchResult

@@ -14,6 +14,7 @@ import pytest
 
 from infra.ops.rebuild import HistoryRebuild, Part
 from infra.ops.target import OperateError
+from tests.unit.infra.conftest import OpsStack
 
 
 class FakeFunction:
@@ -26,6 +27,7 @@ class FakeFunction:
         ]
         self.commands: list[str] = []
         self.view_is_deleted = False
+        self.retention_days = 0
         self._failures, self._after_a_step = failures, after_a_step
 
     def invoke(self, FunctionName: str, Payload: str) -> Any:  # noqa: N803, boto3's names
@@ -38,7 +40,8 @@ class FakeFunction:
                 part["read"] += 1
                 part["state"] = "done" if part["read"] == 3 else "open"
                 self._after_a_step()
-        return _answer({"parts": [] if self.view_is_deleted else self.parts})
+        parts = [] if self.view_is_deleted else self.parts
+        return _answer({"parts": parts, "retentionDays": self.retention_days})
 
 
 def _answer(payload: Any, **fields: str) -> Any:
@@ -92,3 +95,26 @@ def test_an_interrupted_rebuild_ends_after_the_current_steps_and_keeps_its_progr
 
     assert "end" not in function.commands
     assert function.parts[0]["read"] >= 1
+
+
+def test_rebuild_says_which_events_have_expired_and_deletes_the_view_only_if_that_is_meant(
+    stack: OpsStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = (
+        "The outboxes keep events for 30 days (OutboxRetentionDays): a rebuild has no older ones."
+    )
+    for days, arguments, expected_code, is_dropped in (
+        (0, ("--drop", "--yes"), 0, True),
+        (30, (), 0, False),
+        (30, ("--drop", "--yes"), 1, False),
+        (30, ("--drop", "--yes", "--partial"), 0, True),
+    ):
+        function = FakeFunction()
+        function.retention_days = days
+        monkeypatch.setattr("infra.ops.__main__.HistoryRebuild", lambda *_, **__: driving(function))  # noqa: B023, called in this loop
+
+        code, output = stack.run("rebuild-history", *arguments)
+
+        assert (code, "drop" in function.commands) == (expected_code, is_dropped), output
+        assert (note in output, "Replay the archive" in output) == (days > 0, days > 0)
+        assert ("end" in function.commands) == (code == 0)
