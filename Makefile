@@ -85,7 +85,7 @@ stuck: install ## Show orders that are PENDING for longer than OLDER_THAN=60 sec
 resume: install ## Republish the last event of stuck sagas; ORDER=<id>: of one order
 	@$(python) -m infra.ops resume
 
-rebuild-history: install ## Rebuild the order history view while the system runs; DROP=1 empties it first
+rebuild-history: install ## Rebuild the order history view while the system runs; DROP=1 empties it first, with retention PARTIAL=1 too
 	@$(python) -m infra.ops rebuild-history
 
 ##@ LocalStack, in containers

@@ -409,7 +409,7 @@ def test_relay_is_not_invoked_for_expired_events(stack: Stack) -> None:
     for function in RELAYS:
         (source,) = sources(stack.functions[function], "DynamoDB")
         (pattern,) = (f["Pattern"] for f in source["FilterCriteria"]["Filters"])
-        matches = EventPattern.load(pattern).matches_event
+        matches: Any = EventPattern.load(pattern).matches_event
 
         assert [matches(record), matches(expired)] == [True, False], function
 
@@ -420,12 +420,12 @@ def test_events_expire_only_with_a_retention_and_are_archived_on_aws() -> None:
     for stack, days in ((DEVELOPMENT, "0"), (PRODUCTION, "0"), (retained, "30")):
         for function in {*writers, "OrderHistoryRebuildFunction"}:
             assert variables(stack, function)["OUTBOX_RETENTION_DAYS"] == days, function
-    archive = retained.all_resources["EventArchive"]
+    archive = retained.all_resources["Archive"]
     assert target(archive["Properties"]["SourceArn"]) == "EventBus"
     assert (archive["Properties"]["RetentionDays"], archive["UpdateReplacePolicy"]) == (0, "Retain")
     emulator = DEVELOPMENT.with_parameters(EventArchive="on")
     for stack in (emulator, *STACKS.values()):
-        assert "EventArchive" not in stack.all_resources
+        assert "Archive" not in stack.all_resources
 
 
 def test_outboxes_stream_events_and_items_with_an_expiry_expire(stack: Stack) -> None:

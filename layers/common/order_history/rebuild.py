@@ -1,6 +1,6 @@
 """Rebuild of the view from the outboxes, while the system runs.
 
-The outboxes are the log of all published events. They are read in parts, a segment of one table each, and every event
+The outboxes are the log of all published events, as far as they have not expired. They are read in parts, a segment of one table each, and every event
 is projected again. The projection converges for any order of events, so nothing has to be stopped, and reading a part
 twice changes nothing.
 
