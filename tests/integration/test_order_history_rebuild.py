@@ -188,7 +188,8 @@ def test_function_reads_the_part_of_its_sample_and_returns_the_progress(
 
     assert documents(view) == expected
     assert handler.lambda_handler({"command": "progress"}, context)["parts"] == parts
-    assert handler.lambda_handler({"command": "end"}, context) == {"parts": []}
+    ended = handler.lambda_handler({"command": "end"}, context)
+    assert ended == {"parts": [], "retentionDays": 0}
 
 
 def test_function_drops_the_view_only_on_command(
