@@ -7,6 +7,7 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests.clock import clock  # noqa: F401, a fixture
 from tests.stacks import api, base_url, issuer, local_stack, token_stack  # noqa: F401, fixtures
 
 REGION = "us-east-1"

@@ -22,7 +22,12 @@ def assert_documented(method: str, path: str, response: dict[str, Any]) -> None:
     if "$ref" in documented:
         documented = DOCUMENT["components"]["responses"][documented["$ref"].rpartition("/")[2]]
     headers = response["multiValueHeaders"]
-    assert set(documented["headers"]) <= set(headers)
+    components = DOCUMENT["components"]["headers"]
+    described = {
+        name: components.get(name, header) for name, header in documented["headers"].items()
+    }
+    assert {name for name, header in described.items() if header.get("required")} <= set(headers)
+    assert components.keys() & headers.keys() <= described.keys()
     (content_type,) = headers["Content-Type"]
     schema = json.dumps(documented["content"][content_type]["schema"])
     _validator(schema).validate(json.loads(response["body"]))

@@ -50,7 +50,7 @@ class CustomersResponse(WireModel):
     next_token: str | None
 
 
-@api.post("/customers", responses=refusals(IdempotencyKeyReusedError))
+@api.post("/customers", responses=refusals(IdempotencyKeyReusedError, headers=["ETag"]))
 def create_customer(
     request: CreateCustomerRequest, idempotency_key: IdempotencyKey = None
 ) -> CreateCustomerResponse:
@@ -65,6 +65,7 @@ def create_customer(
         api.idempotent(idempotency_key, request),
     )
     telemetry.record(created.event)
+    api.tell_version(created.version)
     api.log_keys["customer_id"] = created.id
     return CreateCustomerResponse(customer_id=created.id)
 
@@ -77,11 +78,15 @@ def list_customers(limit: PageLimit = 20, next_token: NextToken = None) -> Custo
     return CustomersResponse(customers=found, next_token=encode_next_token(last_id))
 
 
-@api.get("/customers/<customerId>", responses=refusals(service.CustomerNotFoundError))
+@api.get(
+    "/customers/<customerId>", responses=refusals(service.CustomerNotFoundError, headers=["ETag"])
+)
 def get_customer(customerId: IdInPath) -> CustomerResponse:  # noqa: N803, the name of the path parameter
     """Get a customer, with the credit that is available now."""
     api.caller.check_customer(customerId, service.CustomerNotFoundError(customerId))
-    return CustomerResponse.model_validate(service.find_customer(customers, customerId))
+    customer = service.find_customer(customers, customerId)
+    api.tell_version(customer.version)
+    return CustomerResponse.model_validate(customer)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

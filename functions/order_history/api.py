@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import Field
 
 from order_history.connection import connect_from_environment
-from order_history.queries import OrderHistoryQueries, OrderInView
+from order_history.queries import CustomerHistory, OrderHistoryQueries, OrderInView
 from orders.events import OrderState, RejectionReason
 from rest_api.fields import EventId, IdInPath, IdInResponse, Instant, MoneyResponse, WireModel
 from rest_api.pagination import (
@@ -20,14 +21,26 @@ from rest_api.pagination import (
 )
 from rest_api.problems import refusals
 from rest_api.resolver import RestApi
-from shared.errors import NotFoundError
+from rest_api.waiting import MinVersion, Prefer
+from shared.errors import NotFoundError, NotYetError
 
 api = RestApi("orderhistory")
 view = OrderHistoryQueries(connect_from_environment())
 
 
+DEFAULT_SECONDS = 5
+"""How long a request with minVersion waits for the view if it has no preference."""
+
+
+V = TypeVar("V", CustomerHistory, OrderInView)
+
+
 class OrderHistoryNotFoundError(NotFoundError):
     """The view has no such customer or order, or not yet."""
+
+
+class ViewBehindError(NotYetError):
+    """The view has the customer or order, but not the requested version."""
 
 
 class OrderInHistory(WireModel):
@@ -88,19 +101,29 @@ def count_customers() -> int:
     return view.count_customers()
 
 
-@api.get("/customers/<customerId>/orderhistory", responses=refusals(OrderHistoryNotFoundError))
+@api.get(
+    "/customers/<customerId>/orderhistory",
+    responses=refusals(OrderHistoryNotFoundError, ViewBehindError, headers=["Preference-Applied"]),
+)
 def get_order_history(
     customerId: IdInPath,  # noqa: N803, the name of the path parameter
     state: Annotated[OrderState | None, Query(description="Only orders in this state.")] = None,
     limit: PageLimit = 100,
     next_token: NextToken = None,
+    *,
+    min_version: MinVersion = None,
+    prefer: Prefer = None,
 ) -> OrderHistoryResponse:
-    """Get a customer with their orders, the latest first. The view follows the services with a short delay."""
+    """Get a customer with their orders, the latest first. The view follows the services with a short delay.
+
+    With `minVersion`, wait until the view has that version of the customer: 5 seconds, or those of `Prefer: wait=N`.
+    """
     unknown = OrderHistoryNotFoundError(f"There is no customer {customerId} in the view.")
     api.caller.check_customer(customerId, unknown)
-    history = view.find_history(customerId, state, limit, decode_next_token(next_token))
-    if history is None:
-        raise unknown
+    before = decode_next_token(next_token)
+    history = _find_version(
+        lambda: view.find_history(customerId, state, limit, before), min_version, prefer, unknown
+    )
     return OrderHistoryResponse(
         id=history.customer_id,
         name=history.name,
@@ -111,10 +134,21 @@ def get_order_history(
     )
 
 
-@api.get("/orderhistory/orders/<orderId>", responses=refusals(OrderHistoryNotFoundError))
-def get_order_timeline(orderId: IdInPath) -> OrderTimelineResponse:  # noqa: N803
-    """Get an order with the timeline of its states."""
-    return OrderTimelineResponse.model_validate(_find_visible_order(orderId))
+@api.get(
+    "/orderhistory/orders/<orderId>",
+    responses=refusals(OrderHistoryNotFoundError, ViewBehindError, headers=["Preference-Applied"]),
+)
+def get_order_timeline(
+    orderId: IdInPath,  # noqa: N803
+    min_version: MinVersion = None,
+    prefer: Prefer = None,
+) -> OrderTimelineResponse:
+    """Get an order with the timeline of its states.
+
+    With `minVersion`, wait until the view has that version of the order: 5 seconds, or those of `Prefer: wait=N`. The
+    history of its customer has it then, too.
+    """
+    return OrderTimelineResponse.model_validate(_find_visible_order(orderId, min_version, prefer))
 
 
 @api.get("/orderhistory/orders/<orderId>/events", responses=refusals(OrderHistoryNotFoundError))
@@ -129,13 +163,32 @@ def get_order_events(
     return OrderEventsResponse(events=page, next_token=following)
 
 
-def _find_visible_order(order_id: int) -> OrderInView:
+def _find_visible_order(
+    order_id: int, min_version: int | None = None, prefer: str | None = None
+) -> OrderInView:
+    def find() -> OrderInView | None:
+        # Another customer's order is handled like a missing one, the wait included: a caller cannot tell them apart.
+        order = view.find_order(order_id)
+        return order if order is not None and api.caller.may_see(order.customer_id) else None
+
     unknown = OrderHistoryNotFoundError(f"There is no order {order_id} in the view.")
-    order = view.find_order(order_id)
-    if order is None:
+    return _find_version(find, min_version, prefer, unknown)
+
+
+def _find_version(
+    find: Callable[[], V | None], min_version: int | None, prefer: str | None, unknown: Exception
+) -> V:
+    """Return what `find` finds, after a wait for the version. Raises: `unknown`; ViewBehindError."""
+
+    def has_version(found: V | None) -> bool:
+        return min_version is None or (found is not None and found.version >= min_version)
+
+    found = find() if min_version is None else api.wait(prefer, find, has_version, DEFAULT_SECONDS)
+    if found is None:
         raise unknown
-    api.caller.check_customer(order.customer_id, unknown)
-    return order
+    if not has_version(found):
+        raise ViewBehindError(f"The view has version {found.version}. Try again later.")
+    return found
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

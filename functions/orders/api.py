@@ -25,6 +25,7 @@ from rest_api.fields import (
 from rest_api.pagination import NextToken, PageLimit, decode_next_token, encode_next_token
 from rest_api.problems import refusals
 from rest_api.resolver import RestApi
+from rest_api.waiting import RETRY_AFTER_SECONDS, Prefer
 from shared.errors import IdempotencyKeyReusedError
 
 api = RestApi("orders")
@@ -58,7 +59,7 @@ class OrdersResponse(WireModel):
     next_token: str | None
 
 
-@api.post("/orders", responses=refusals(IdempotencyKeyReusedError))
+@api.post("/orders", responses=refusals(IdempotencyKeyReusedError, headers=["ETag"]))
 def create_order(
     request: CreateOrderRequest, idempotency_key: IdempotencyKey = None
 ) -> CreateOrderResponse:
@@ -76,6 +77,7 @@ def create_order(
         api.idempotent(idempotency_key, request),
     )
     telemetry.record(created.event)
+    api.tell_version(created.version)
     api.log_keys |= {"order_id": created.id, "customer_id": request.customer_id}
     return CreateOrderResponse(order_id=created.id)
 
@@ -88,15 +90,29 @@ def list_orders(limit: PageLimit = 20, next_token: NextToken = None) -> OrdersRe
     return OrdersResponse(orders=found, next_token=encode_next_token(last_id))
 
 
-@api.get("/orders/<orderId>", responses=refusals(service.OrderNotFoundError))
-def get_order(orderId: IdInPath) -> OrderResponse:  # noqa: N803, the name of the path parameter
-    """Get an order, with its current state."""
-    return OrderResponse.model_validate(_find_visible_order(orderId))
+@api.get(
+    "/orders/<orderId>",
+    responses=refusals(
+        service.OrderNotFoundError, headers=["ETag", "Preference-Applied", "Retry-After"]
+    ),
+)
+def get_order(
+    orderId: IdInPath,  # noqa: N803, the name of the path parameter
+    prefer: Prefer = None,
+) -> OrderResponse:
+    """Get an order, with its current state. With `Prefer: wait=N`, wait until it is not PENDING."""
+    order = api.wait(
+        prefer, lambda: _find_visible_order(orderId), lambda order: order.state.is_final
+    )
+    api.tell_version(order.version)
+    if not order.state.is_final:
+        api.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return OrderResponse.model_validate(order)
 
 
 @api.post(
     "/orders/<orderId>/cancel",
-    responses=refusals(service.OrderNotFoundError, OrderNotCancellableError),
+    responses=refusals(service.OrderNotFoundError, OrderNotCancellableError, headers=["ETag"]),
 )
 def cancel_order(orderId: IdInPath) -> CancelOrderResponse:  # noqa: N803
     """Cancel an approved order. Its credit is then released. Cancelling it again changes nothing.
@@ -105,7 +121,9 @@ def cancel_order(orderId: IdInPath) -> CancelOrderResponse:  # noqa: N803
     """
     if not api.caller.all_customers:
         _find_visible_order(orderId)
-    telemetry.record(retry_on_conflict(service.cancel_order, orders, orderId, api.cause))
+    order, cancelled = retry_on_conflict(service.cancel_order, orders, orderId, api.cause)
+    telemetry.record(cancelled)
+    api.tell_version(order.version)
     return CancelOrderResponse(order_id=orderId, order_state=OrderState.CANCELLED)
 
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "functions/console/static/openapi.json"
 PROBLEM_JSON = "application/problem+json"
 TEXTS: Json = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
-HEADERS: Json = {name: {"$ref": f"#/components/headers/{name}"} for name in TEXTS["headers"]}
+HEADER_OF_ALL = "X-Correlation-Id"
 
 
 def document() -> Json:
@@ -117,7 +117,8 @@ def _operation(api: RestApi, route: Any, generated: Json, problems: Json) -> Jso
         else:
             description = response["description"].replace("Successful Response", "OK")
             content = _schema("", response) | {"description": description}
-            responses[status] = {"description": description, "headers": HEADERS} | content
+            headers = {"headers": _headers(*response.get("headers", ()))}
+            responses[status] = {"description": description, **headers} | content | headers
     return operation | {"responses": responses}
 
 
@@ -144,7 +145,7 @@ def _common_problems(api: RestApi, route: Any, operation: Json) -> Json:
 
 def _problem(status: str, response: Any) -> Json:
     """Return the response, its example with the members that problems of this status have."""
-    headers = HEADERS
+    headers = _headers()
     ((_, example),) = response["content"][PROBLEM_JSON]["examples"].items()
     match int(status):
         case HTTPStatus.BAD_REQUEST:
@@ -152,10 +153,16 @@ def _problem(status: str, response: Any) -> Json:
             example["value"]["errors"] = [error]
         case HTTPStatus.UNAUTHORIZED:
             challenge = {"required": True, "schema": {"type": "string", "const": "Bearer"}}
-            headers = {**HEADERS, "WWW-Authenticate": challenge}
+            headers["WWW-Authenticate"] = challenge
         case HTTPStatus.INTERNAL_SERVER_ERROR:
             example["value"]["correlationId"] = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            headers = _headers("Retry-After")
     return {"description": response["description"], "headers": headers, **response}
+
+
+def _headers(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (HEADER_OF_ALL, *names)}
 
 
 def _parameter(parameter: Json) -> Json:

@@ -25,14 +25,15 @@ Running at {base_url}
   Console            {base_url}/
   API documentation  {base_url}/docs
 
-Try it: create a customer and an order, wait until the order is decided, and follow its saga.
+Try it: create a customer and an order, wait until the order is decided and in the view, and follow its saga.
 
 URL={base_url}
 CUSTOMER=$(curl -s $URL/customers -H 'Content-Type: application/json' \
 -d '{{"name": "Jane Doe", "creditLimit": {{"amount": 5}}}}' | grep -oE '[0-9]+')
 ORDER=$(curl -s $URL/orders -H 'Content-Type: application/json' \
 -d '{{"customerId": '$CUSTOMER', "orderTotal": {{"amount": 4}}}}' | grep -oE '[0-9]+')
-until curl -s $URL/customers/$CUSTOMER/orderhistory | grep -E 'APPROVED|REJECTED'; do sleep 0.2; done
+curl -s -w '\\n' $URL/orders/$ORDER -H 'Prefer: wait=10'
+curl -s -w '\\n' "$URL/orderhistory/orders/$ORDER?minVersion=2"
 make trace {port}ORDER=$ORDER
 
 {aws_clients}"""

@@ -54,14 +54,16 @@ class ApiClient:
     def get_customer(self, customer_id: int) -> dict[str, Any]:
         return self._get(f"/customers/{customer_id}")
 
-    def get_order(self, order_id: int) -> dict[str, Any]:
-        return self._get(f"/orders/{order_id}")
+    def get_order(self, order_id: int, wait_seconds: int = 0) -> dict[str, Any]:
+        """Return the order, with up to `wait_seconds` for its decision."""
+        headers = {"Prefer": f"wait={wait_seconds}"} if wait_seconds else {}
+        return _json(self.request("GET", f"/orders/{order_id}", headers=headers))
 
     def get_order_history(self, customer_id: int, **query: str | int) -> dict[str, Any]:
         return self._get(f"/customers/{customer_id}/orderhistory", **query)
 
-    def get_order_timeline(self, order_id: int) -> dict[str, Any]:
-        return self._get(f"/orderhistory/orders/{order_id}")
+    def get_order_timeline(self, order_id: int, **query: int) -> dict[str, Any]:
+        return self._get(f"/orderhistory/orders/{order_id}", **query)
 
     def customers(self) -> Iterator[dict[str, Any]]:
         """Yield all customers, page by page."""

@@ -27,7 +27,9 @@ class Printer:
     def __call__(self, response: httpx.Response) -> None:
         """Print the response and its request."""
         answer, sent = response.read().decode(), response.request
-        request = f"{sent.method} {sent.url.path.rpartition('/v1')[2]} {sent.content.decode()}"
+        path = sent.url.raw_path.decode().rpartition("/v1")[2]
+        prefer = f"(Prefer: {sent.headers['Prefer']})" if "Prefer" in sent.headers else ""
+        request = f"{sent.method} {path} {prefer}{sent.content.decode()}"
         shown = f"  {request.rstrip()}\n    {response.status_code} {answer}"
         if shown != self._last:
             console.print(shown, markup=False)
@@ -35,10 +37,10 @@ class Printer:
 
 
 def expect(look: Callable[[], dict[str, Any]], expected: Any, part: Callable[[Any], Any]) -> None:
-    """Poll until the part of the answer is as expected. Raises: TimeoutError."""
+    """Ask until the part of the answer is as expected. Raises: TimeoutError."""
 
     def seen() -> Any:
-        with suppress(httpx.HTTPStatusError):  # 404: the view has not handled the event yet
+        with suppress(httpx.HTTPStatusError):  # 404, 503: the view has not handled the event yet
             return part(look())
 
     wait_until(seen, lambda found: bool(found == expected), pause_seconds=0.2)
@@ -50,7 +52,7 @@ def walk(api: ApiClient) -> None:
     def order(customer_id: int, *outcome: str | None) -> int:
         order_id = api.create_order(customer_id, 4)
         expect(
-            lambda: api.get_order(order_id),
+            lambda: api.get_order(order_id, wait_seconds=10),
             outcome,
             lambda found: (found["orderState"], found["rejectionReason"]),
         )
@@ -70,6 +72,12 @@ def walk(api: ApiClient) -> None:
     expect(lambda: api.get_customer(customer), 5, lambda found: found["availableCredit"]["amount"])
     _say("Order for 4 with the released credit.")
     third = order(customer, "APPROVED", None)
+    _say("Order history has the approval, the second version of the order, soon after.")
+    expect(
+        lambda: api.get_order_timeline(third, minVersion=2),
+        "APPROVED",
+        lambda found: found["state"],
+    )
     _say("Order history shows the customer with all their orders.")
     expect(
         lambda: api.get_order_history(customer),

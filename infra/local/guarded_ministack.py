@@ -8,8 +8,8 @@ requests to other host names. MiniStack also accepts any 12-digit key as root, s
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 Message = dict[str, Any]
@@ -23,6 +23,10 @@ API_PREFIX = "/_aws/execute-api/"
 # Maximum number of concurrent requests per route of the API. The others wait. A cold stack would otherwise start one
 # worker process (55 MB, 0.6 s of CPU) for each concurrent request.
 MAX_CONCURRENT_REQUESTS = max(8, 2 * (os.cpu_count() or 1))
+# The same for requests that ask a function to wait. They are counted apart, so that they hold up only each other.
+MAX_WAITING_REQUESTS = 2 * MAX_CONCURRENT_REQUESTS
+# Seconds between the starts of two workers for them, so that a burst leaves processor time for the saga.
+WORKER_START_SECONDS = 0.6
 
 
 def refusal(method: str, path: str, headers: dict[str, str]) -> str | None:
@@ -48,11 +52,34 @@ def route(path: str) -> str:
     return "/".join(part for part in path.split("/") if not part.isdigit())
 
 
+class WaitingRequests:
+    """Admits the waiting requests of a route. One that needs another worker process starts after a pause."""
+
+    def __init__(self) -> None:
+        self._limit = asyncio.Semaphore(MAX_WAITING_REQUESTS)
+        self._start = asyncio.Lock()
+        self._running = self._workers = 0
+
+    @asynccontextmanager
+    async def admit(self) -> AsyncIterator[None]:
+        async with self._limit:
+            async with self._start:
+                if self._running == self._workers:
+                    await asyncio.sleep(WORKER_START_SECONDS if self._workers else 0)
+                    self._workers = max(self._workers, self._running + 1)
+                self._running += 1
+            try:
+                yield
+            finally:
+                self._running -= 1
+
+
 def guarded(app: App) -> App:
     """Wrap an ASGI application in the guard and in the limit of concurrent requests."""
     limits: dict[str, asyncio.Semaphore] = defaultdict(
         lambda: asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
     )
+    waiting: dict[str, WaitingRequests] = defaultdict(WaitingRequests)
 
     async def guard(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -63,7 +90,10 @@ def guarded(app: App) -> App:
         path = scope["path"]
         if reason := refusal(scope.get("method", "GET"), path, headers):
             return await refuse(scope, send, reason)
-        async with limits[route(path)] if path.startswith(API_PREFIX) else nullcontext():
+        if not path.startswith(API_PREFIX):
+            return await app(scope, receive, send)
+        waits = "prefer" in headers or b"minVersion" in scope["query_string"]
+        async with waiting[route(path)].admit() if waits else limits[route(path)]:
             return await app(scope, receive, send)
 
     return guard

@@ -66,6 +66,22 @@ def test_approved_order_is_shown_in_all_places_without_a_reload(
     assert page.evaluate("window.isSameDocument") is True
 
 
+def test_selected_order_that_is_pending_is_waited_for_in_one_request(visit: Visit) -> None:
+    page, preferences = visit.open(), list[str | None]()
+
+    def pending_unless_waited_for(route: Route) -> None:
+        preferences.append(route.request.headers.get("prefer"))
+        state = {} if preferences[-1] else {"orderState": "PENDING"}
+        route.fulfill(json=route.fetch().json() | state)
+
+    create_customer(page)
+    page.route(re.compile(r"/v1/orders/\d+$"), pending_unless_waited_for)
+    place_order(page, "1")
+
+    expect(page.locator(".saga-head .state")).to_have_text("APPROVED")
+    assert preferences[:2] == [None, "wait=2"]
+
+
 def test_order_beyond_the_limit_is_rejected_with_its_reason(visit: Visit) -> None:
     page = visit.open()
     create_customer(page, "5")

@@ -15,7 +15,7 @@ DEADLINE_SECONDS = 60
 def decided(api: ApiClient, order_id: int) -> dict[str, Any]:
     """Wait until the order is not PENDING, and return it."""
     return wait_until(
-        lambda: api.get_order(order_id),
+        lambda: api.get_order(order_id, wait_seconds=10),
         lambda order: order["orderState"] != "PENDING",
         DEADLINE_SECONDS,
     )

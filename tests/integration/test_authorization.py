@@ -23,6 +23,7 @@ from rest_api.authorization import TokenVerifier, verifier_from_environment
 from rest_api.signing_keys import SigningKeysUnavailableError
 from shared.clock import now
 from shared.errors import UnauthenticatedError
+from tests.clock import Clock
 from tests.integration.api import send
 from tests.integration.tables import insert_customer, insert_order, published
 from tests.issuer import AUDIENCE, KEY, STRANGERS_KEY, Issuer
@@ -281,7 +282,9 @@ class TestApis:
                 key = route["Method"].upper(), route["Path"]
                 assert is_open(route) or key in tried, f"{key}: add a request to events/"
 
-    def test_another_customers_data_looks_like_missing_data(self, issuer: Issuer) -> None:
+    def test_another_customers_data_looks_like_missing_data(
+        self, issuer: Issuer, clock: Clock
+    ) -> None:
         strangers = [issuer.sign(scope=EVERYTHING, customer_id=8), issuer.sign(scope=EVERYTHING)]
         owner = issuer.sign(scope=EVERYTHING, customer_id=JANE)
         for sample in OF_ONE_CUSTOMER:
@@ -290,11 +293,20 @@ class TestApis:
             found = send(handler, sample, headers={"Authorization": owner})
             assert found.status == (409 if sample == "orders_api_cancel" else 200), found.text
             for token in strangers:
-                headers = {"Authorization": token}
-                refused = send(handler, sample, headers=headers)
-                missing = send(handler, sample, headers=headers, path_parameters={name: 9})
-                assert refused.status == 404, sample
-                assert refused.text.replace(existing, "9") == missing.text
+                waiting = {"headers": {"Authorization": token, "Prefer": "wait=3"}}
+                for asked in (
+                    {"headers": {"Authorization": token}},
+                    waiting,
+                    waiting | {"query": {"minVersion": 1}},
+                    waiting | {"query": {"minVersion": 9}},
+                ):
+                    clock.now = 0
+                    refused = send(handler, sample, **asked)
+                    waited, clock.now = clock.now, 0
+                    missing = send(handler, sample, **asked, path_parameters={name: 9})
+                    assert refused.status == 404, sample
+                    assert refused.text.replace(existing, "9") == missing.text
+                    assert waited == clock.now
 
     def test_only_the_scope_for_all_customers_allows_lists_and_new_customers(
         self, issuer: Issuer

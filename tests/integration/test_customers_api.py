@@ -40,6 +40,7 @@ def test_sample_creates_a_customer(dynamodb: DynamoDBClient, log_lines: LogLines
 
     assert created.status == 200
     assert created.headers["Content-Type"] == "application/json"
+    assert created.headers["ETag"] == '"1"'
     (envelope,) = published(dynamodb, "CustomersOutbox")
     customer_id = envelope.event.aggregate_id
     assert created.json == {"customerId": customer_id}
@@ -183,7 +184,7 @@ def test_sample_finds_jane_with_exact_amounts(customers: CustomerRepository) -> 
 
     found = send(handler, GET)
 
-    assert found.status == 200
+    assert (found.status, found.headers["ETag"]) == (200, '"1"')
     assert found.json == {
         "customerId": JANE,
         "name": "Jane Doe",

@@ -19,13 +19,14 @@ from rest_api.pagination import encode_next_token
 from shared.clock import now
 from shared.identifiers import MAX_ID
 from shared.money import Money
+from tests.clock import Clock
 from tests.integration.api import pages, send
 from tests.integration.conftest import LambdaContext, LogLines
 from tests.integration.mongodb import unreachable_view
 from tests.samples import JANE, load, to_batch, to_message, wrap
 
 COUNT, ORDER = "order_history_api_count", "order_history_api_order"
-EVENTS = "order_history_api_events"
+EVENTS, VERSION = "order_history_api_events", "order_history_api_order_version"
 CUSTOMER, REJECTED = "order_history_api_customer", "order_history_api_customer_rejected"
 FIRST_ORDER = int(load(ORDER)["pathParameters"]["orderId"])
 STRANGER = 9
@@ -135,6 +136,7 @@ def test_only_created_customers_are_found_and_counted() -> None:
 def test_invalid_request_returns_400() -> None:
     bad: dict[str, Any] = {"state": ("DONE", "approved", ""), "limit": (0, 101)}
     bad["nextToken"] = ("x" * 65,)
+    bad["minVersion"] = (0, -1, "1_0", "1.0", "", MAX_ID + 1)
     for field, value in [(field, value) for field, values in bad.items() for value in values]:
         problem = send(handler, CUSTOMER, query={field: value}).problem(400, "invalid-request")
         assert [error["field"] for error in problem["errors"]] == [field]
@@ -164,6 +166,44 @@ def test_sample_shows_the_order_with_its_timeline() -> None:
 def test_unknown_order_returns_404() -> None:
     for sample in (ORDER, EVENTS):
         send(handler, sample).problem(404, "order-history-not-found")
+
+
+# Waiting for a version
+
+
+def test_sample_is_answered_when_the_view_has_the_version_and_so_is_the_customers_history(
+    clock: Clock,
+) -> None:
+    pending, approved = order_events(FIRST_ORDER, JANE, OrderState.PENDING, OrderState.APPROVED)
+    clock.plan = {0.2: lambda: project(customer_created(), pending), 0.7: lambda: project(approved)}
+
+    assert send(handler, CUSTOMER, query={"minVersion": 1}).status == 200
+    assert 0.2 <= clock.now < 0.7
+    shown = send(handler, VERSION, headers={"Prefer": "wait=9"})
+
+    assert (shown.status, shown.json["state"]) == (200, "APPROVED")
+    assert shown.headers["Preference-Applied"] == "wait=9"
+    assert 0.7 <= clock.now < 1.3
+    history = send(handler, CUSTOMER).json
+    assert history["orders"][str(FIRST_ORDER)]["state"] == "APPROVED"
+
+
+def test_a_version_that_does_not_arrive_is_a_503_and_a_missing_document_a_404(clock: Clock) -> None:
+    project(customer_created(), *order_events(FIRST_ORDER, JANE, OrderState.PENDING))
+    for prefer, seconds in ((None, 5), ("wait=1", 1), ("wait=0", 0), ("nonsense", 5)):
+        for sample, name in ((CUSTOMER, "customerId"), (VERSION, "orderId")):
+            clock.now = 0
+            asked: dict[str, Any] = {"query": {"minVersion": 2}, "headers": {"Prefer": prefer}}
+
+            behind = send(handler, sample, **asked)
+            behind.problem(503, "view-behind")
+            assert behind.headers["Retry-After"] == "1"
+            missing = send(handler, sample, path_parameters={name: 9}, **asked)
+            missing.problem(404, "order-history-not-found")
+            assert clock.now == 2 * seconds
+    clock.now = 0
+    send(handler, ORDER, path_parameters={"orderId": 9}, headers={"Prefer": "wait=5"})
+    assert clock.now == 0, "without minVersion there is nothing to wait for"
 
 
 # GET /orderhistory/orders/{orderId}/events

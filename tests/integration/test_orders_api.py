@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -13,14 +14,15 @@ from orders.events import OrderCancelled, OrderCreated, OrderState, RejectionRea
 from orders.repository import OrderRepository
 from shared.identifiers import MAX_ID
 from shared.money import Money
+from tests.clock import Clock
 from tests.integration.api import Answer, pages, send
 from tests.integration.tables import insert_order, items, published, snapshot
-from tests.samples import JANE, ORDER
+from tests.samples import JANE, ORDER, wrap
 
 pytestmark = pytest.mark.usefixtures("dynamodb")
 
 CREATE, LIST, GET = "orders_api_create", "orders_api_list", "orders_api_get"
-CANCEL = "orders_api_cancel"
+CANCEL, WAIT = "orders_api_cancel", "orders_api_get_waiting"
 
 
 def create(customer_id: int | str, amount: str, key: str | None = None) -> Answer:
@@ -51,6 +53,7 @@ def test_repeated_request_creates_one_order(dynamodb: DynamoDBClient) -> None:
     second = send(handler, CREATE)
 
     assert (second.status, second.json) == (200, first.json)
+    assert first.headers["ETag"] == second.headers["ETag"] == '"1"'
     assert snapshot(dynamodb) == before
 
 
@@ -112,6 +115,46 @@ def test_unknown_order_returns_404(dynamodb: DynamoDBClient) -> None:
     assert items(dynamodb, "Orders") == []
 
 
+# Waiting
+
+
+def test_sample_is_answered_soon_after_the_order_was_decided(
+    orders: OrderRepository, clock: Clock
+) -> None:
+    insert_order(orders)
+    before = service.find_order(orders, ORDER)
+    order = replace(before)
+    approved = wrap(order.approve(), order.version)
+    clock.plan[0.3] = lambda: orders.outbox.write([approved], orders.update(before, order))
+
+    found = send(handler, WAIT)
+
+    assert found.json["orderState"] == "APPROVED"
+    assert (found.headers["ETag"], found.headers["Preference-Applied"]) == ('"2"', "wait=5")
+    assert "Retry-After" not in found.headers
+    assert 0.3 <= clock.now < 0.6
+
+
+def test_pending_order_is_answered_when_the_time_is_over(
+    orders: OrderRepository, clock: Clock
+) -> None:
+    insert_order(orders)
+    for prefer, seconds in (("wait=5", 5), ("wait=0", 0), ("wait=60", 10), ("wait=x", None)):
+        clock.now = 0
+        found = send(handler, GET, headers={"Prefer": prefer})
+
+        assert (found.status, found.json["orderState"]) == (200, "PENDING")
+        assert (found.headers["ETag"], found.headers["Retry-After"]) == ('"1"', "1")
+        applied = found.headers.get("Preference-Applied")
+        assert applied == (None if seconds is None else f"wait={seconds}")
+        assert clock.now == (seconds or 0)
+
+
+def test_unknown_order_is_not_waited_for(clock: Clock) -> None:
+    send(handler, WAIT).problem(404, "order-not-found")
+    assert clock.pauses == []
+
+
 # POST /orders/{orderId}/cancel
 
 
@@ -131,6 +174,8 @@ def test_sample_cancels_an_approved_order_once(
     before = snapshot(dynamodb)
     repeated = send(handler, CANCEL)
     assert (repeated.status, repeated.json) == (200, cancelled.json)
+    version = f'"{envelope.metadata.aggregate_version}"'
+    assert cancelled.headers["ETag"] == repeated.headers["ETag"] == version
     assert snapshot(dynamodb) == before
 
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from rest_api.fields import IdInPath, WireModel
 from rest_api.pagination import decode_next_token, encode_next_token, slice_page
 from rest_api.resolver import RestApi
+from rest_api.waiting import MAX_SECONDS, Prefer, preferred_seconds, wait_for
 from shared.errors import InvalidRequestError
 from shared.identifiers import MAX_ID
+from tests.clock import Clock
 
 ORIGIN = "https://app.example.com"
 
@@ -96,7 +98,9 @@ def test_allowed_origins_get_cors_headers_on_every_response(
     for thing_id in ("7", "one"):
         headers = call(api, thing_id, headers={"origin": ORIGIN})["multiValueHeaders"]
         assert headers["Access-Control-Allow-Origin"] == [ORIGIN]
-        assert headers["Access-Control-Expose-Headers"] == ["X-Correlation-Id"]
+        assert headers["Access-Control-Expose-Headers"] == [
+            "X-Correlation-Id,ETag,Preference-Applied,Retry-After"
+        ]
         assert "Access-Control-Allow-Credentials" not in headers
         foreign = call(api, thing_id, headers={"origin": "https://evil.example.com"})
         assert "Access-Control-Allow-Origin" not in foreign["multiValueHeaders"]
@@ -115,7 +119,56 @@ def test_preflight_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     headers = response["multiValueHeaders"]
     assert headers["Access-Control-Allow-Origin"] == [ORIGIN]
     (allowed,) = headers["Access-Control-Allow-Headers"]
-    assert {"Authorization", "Idempotency-Key"} <= set(allowed.split(","))
+    assert {"Authorization", "Idempotency-Key", "Prefer"} <= set(allowed.split(","))
+
+
+# Waiting
+
+
+def test_first_wait_of_a_prefer_header_counts_up_to_the_limit_and_an_invalid_one_is_ignored() -> (
+    None
+):
+    for prefer, seconds in (
+        *[(text, 5) for text in ("wait=5", "WAIT = 5", 'wait="5"', "wait=05", "wait=5;x=y")],
+        *[(text, 5) for text in ("respond-async, wait=5", "wait=5,wait=9", "a=b; wait=3, wait=5")],
+        *[("wait=0", 0), ("wait=11", MAX_SECONDS), ("wait=" + "9" * 20, MAX_SECONDS)],
+        *[(text, None) for text in (None, "", "wait", "wait=", "wait=-1", "wait=1.5", "wait=5s")],
+        *[(text, None) for text in ('wait="5', "wait=x, wait=5", "await=5", "wait=\u0665")],
+        ("wait=" + "9" * 5000, None),
+    ):
+        assert preferred_seconds(prefer) == seconds, prefer
+
+
+@given(st.text() | st.text().map("wait={}".format))
+def test_any_prefer_header_is_understood_or_ignored(prefer: str) -> None:
+    assert preferred_seconds(prefer) in {None, *range(MAX_SECONDS + 1)}
+
+
+def test_prefer_headers_are_one_list() -> None:
+    api = RestApi(scope=None)
+
+    @api.get("/things/<thingId>")
+    def get_thing(thingId: IdInPath, prefer: Prefer = None) -> ThingResponse:  # noqa: N803
+        return ThingResponse(thing_id=preferred_seconds(prefer) or 0)
+
+    headers = {"Prefer": ["respond-async", "x"], "prefer": ["wait=7"]}
+    assert call(api, multiValueHeaders=headers)["json"] == {"thingId": 7}
+
+
+def test_wait_looks_with_growing_pauses_and_for_the_last_time_when_it_is_over(clock: Clock) -> None:
+    looks: list[float] = []
+    wait_for(lambda: looks.append(clock.now), lambda _: False, MAX_SECONDS)
+
+    assert looks[-1] == clock.now == MAX_SECONDS
+    assert clock.pauses[0] == 0.05
+    assert clock.pauses[:-1] == sorted(clock.pauses[:-1])
+    assert max(clock.pauses) == 0.5
+    assert len(looks) == 25, "docs/scaling.md states the reads of a wait"
+
+    for seconds, is_done, expected in ((0, False, 1), (5, True, 1), (1, False, 7)):
+        looks.clear()
+        wait_for(lambda: looks.append(clock.now), lambda _, done=is_done: done, seconds)  # type: ignore[misc]
+        assert len(looks) == expected
 
 
 # Page tokens

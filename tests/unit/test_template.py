@@ -11,6 +11,7 @@ from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 from moto.events.models import EventPattern
 
 from infra.local.loops import LOOP
+from rest_api.waiting import MAX_SECONDS
 from tests.permissions import PERMISSIONS
 from tests.samples import load, published_classes
 from tests.template import (
@@ -145,6 +146,11 @@ def test_function_is_named_as_it_logs_and_its_log_expires(stack: Stack) -> None:
         assert ("Events" in properties) == (function != "OrderHistoryRebuildFunction")
         assert callable(handler_of(function).lambda_handler)
         assert len(f"-{name}") + 39 <= 64, "docs/deploy.md: the longest stack name"
+
+
+def test_functions_outlive_the_longest_wait_and_a_read_after_it(stack: Stack) -> None:
+    for function, read_seconds in (("OrdersApiFunction", 4), ("OrderHistoryApiFunction", 8)):
+        assert MAX_SECONDS + read_seconds < stack.functions[function]["Timeout"] < 29
 
 
 def test_lambda_never_drops_metrics_or_the_report_of_an_unhandled_error() -> None:

@@ -33,8 +33,9 @@ class OrderSummary:
 
 @dataclass(frozen=True)
 class CustomerHistory:
-    """A customer and a page of their orders, the latest first."""
+    """A customer and a page of their orders, the latest first. `version` is that of the customer in the view."""
 
+    version: int
     customer_id: int
     name: str
     credit_limit: Money
@@ -75,6 +76,7 @@ class EventInView:
 class OrderInView(OrderSummary):
     """An order with its timeline, and its events in the order in which they occurred."""
 
+    version: int
     customer_id: int
     timeline: list[StateChange]
     events: list[EventInView]
@@ -112,6 +114,7 @@ class OrderHistoryQueries:
                 _summary(order) for order in self._find_orders(customer_id, state, limit, before)
             ]
         return CustomerHistory(
+            version=customer["version"],
             customer_id=customer_id,
             name=customer["name"],
             credit_limit=Money(customer["creditLimitCents"]),
@@ -130,6 +133,7 @@ class OrderHistoryQueries:
         events = [_event(event_id, entry) for event_id, entry in order.get("events", {}).items()]
         return OrderInView(
             **vars(_summary(order)),
+            version=order["version"],
             customer_id=order["customerId"],
             timeline=[
                 StateChange(OrderState(entry["state"]), entry["at"]) for _, entry in timeline

@@ -68,11 +68,12 @@ class OrderHistoryView:
     def project(self, events: Sequence[Projected]) -> set[Key]:
         """Apply the events' changes: one unordered bulk write per collection.
 
+        The orders are written last: a version that an order's document has is in its customer's document, too.
         Return the documents that held a later version already. Raises: PyMongoError.
         """
         changes = changes_of(events)
         stale: set[Key] = set()
-        for collection in {name for name, _ in changes}:
+        for collection in sorted({name for name, _ in changes}):
             of_collection = {key: c for key, c in changes.items() if key[0] == collection}
             stale |= self._write(collection, of_collection)
         created = [e.envelope.event for e in events if isinstance(e.envelope.event, OrderCreated)]

@@ -59,18 +59,18 @@ def find_order(orders: OrderRepository, order_id: int) -> Order:
 
 def cancel_order(
     orders: OrderRepository, order_id: int, cause: Cause
-) -> DomainEventEnvelope | None:
-    """Cancel an APPROVED order. Return the published event, or None if the order is CANCELLED already.
+) -> tuple[Order, DomainEventEnvelope | None]:
+    """Cancel an APPROVED order. Return it with the published event, or None if it is CANCELLED already.
 
     Raises: OrderNotFoundError; OrderNotCancellableError if it is PENDING or REJECTED; WriteConflictError.
     """
     order = find_order(orders, order_id)
     if order.state is OrderState.CANCELLED:
-        return None
+        return order, None
     before = replace(order)
     envelope = DomainEventEnvelope.wrap(order.cancel(), order.version, cause)
     orders.outbox.write([envelope], orders.update(before, order))
-    return envelope
+    return order, envelope
 
 
 def approve_order(order: Order | None, reserved: CustomerCreditReserved) -> OrderApproved | None:

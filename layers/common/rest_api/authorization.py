@@ -45,9 +45,13 @@ class Caller:
         if self.scopes is not None and scope not in self.scopes:
             raise ForbiddenError(f"The token lacks the scope {scope}.")
 
+    def may_see(self, customer_id: int) -> bool:
+        """Return whether the caller may see the customer's data."""
+        return self.all_customers or customer_id == self.customer_id
+
     def check_customer(self, customer_id: int, refusal: DomainError | None = None) -> None:
         """Raise `refusal`, or a ForbiddenError, unless the caller may see the customer's data."""
-        if not self.all_customers and customer_id != self.customer_id:
+        if not self.may_see(customer_id):
             raise refusal or ForbiddenError("The token is not for this customer.")
 
     def check_all_customers(self) -> None:

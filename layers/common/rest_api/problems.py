@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 
+from rest_api.waiting import RETRY_AFTER_SECONDS
 from shared.errors import (
     ConflictError,
     DomainError,
@@ -18,6 +20,7 @@ from shared.errors import (
     IdempotencyKeyReusedError,
     InvalidRequestError,
     NotFoundError,
+    NotYetError,
     UnauthenticatedError,
 )
 
@@ -55,6 +58,7 @@ _STATUS = {
     ContentTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     IdempotencyKeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotYetError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 """Names of RFC 9110 that Python has only from 3.13 on."""
@@ -73,6 +77,8 @@ def to_problem(error: Exception, log_keys: dict[str, Any]) -> Response[str]:
         response = _respond(_status(type(error)), kind(type(error)), str(error))
         if isinstance(error, UnauthenticatedError):
             response.headers["WWW-Authenticate"] = "Bearer"  # RFC 6750, section 3
+        if isinstance(error, NotYetError):
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return response
     logger.error("unexpected error", exc_info=error, extra=log_keys)
     return _respond(
@@ -83,9 +89,13 @@ def to_problem(error: Exception, log_keys: dict[str, Any]) -> Response[str]:
     )
 
 
-def refusals(*errors: type[DomainError]) -> dict[int, OpenAPIResponse]:
-    """Return the documented `responses` of a route: 200, and the problem document of each error."""
-    responses: dict[int, OpenAPIResponse] = {200: {"description": "OK"}}
+def refusals(
+    *errors: type[DomainError], headers: Collection[str] = ()
+) -> dict[int, OpenAPIResponse]:
+    """Return the documented `responses` of a route: 200 with its headers, and the problem document of each error."""
+    responses: dict[int, OpenAPIResponse] = {
+        200: {"description": "OK", "headers": {name: {} for name in headers}}
+    }
     for error in errors:
         responses[_status(error).value] = documented(
             _status(error), kind(error), kind(error).replace("-", " ").capitalize() + "."

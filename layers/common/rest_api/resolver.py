@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from aws_lambda_powertools import Logger
@@ -24,12 +24,15 @@ from rest_api.authorization import Caller, trusted_caller, verifier_from_environ
 from rest_api.fields import RequestModel
 from rest_api.json_body import check_body, is_json, parse_object
 from rest_api.problems import NoSuchRouteError, to_problem
+from rest_api.waiting import preferred_seconds, wait_for
 from shared.errors import InvalidRequestError
 from shared.idempotency import IdempotentRequest
 
+T = TypeVar("T")
+
 logger = Logger(location=None)
 
-_HEADERS_READ = frozenset({"authorization", "content-type", "idempotency-key", "origin"})
+_HEADERS_READ = frozenset({"authorization", "content-type", "idempotency-key", "origin", "prefer"})
 _PREFLIGHT_LIFETIME_SECONDS = 600
 _LOG_KEYS = {"customerId": "customer_id", "orderId": "order_id"}
 
@@ -61,6 +64,8 @@ class RestApi(APIGatewayRestResolver):
         self._correlation_id = ""
         self.caller = Caller()
         """The sender of the current request. Without permissions until the request is authorized."""
+        self.headers: dict[str, str] = {}
+        """Headers of the current request's answer if it is a result, not a problem."""
         self.log_keys: dict[str, Any] = {}
         """Keys of the current request's log line: its correlation id and the ids of what it is about."""
 
@@ -80,11 +85,31 @@ class RestApi(APIGatewayRestResolver):
             return None
         return IdempotentRequest.of(key, self.caller.identity, request.model_dump(mode="json"))
 
+    def wait(
+        self,
+        prefer: str | None,
+        look: Callable[[], T],
+        is_done: Callable[[T], bool],
+        default_seconds: int = 0,
+    ) -> T:
+        """Call `look` until `is_done` accepts its result or the time is over. Return the last result.
+
+        The time is the preference `wait` in the header Prefer, else `default_seconds`.
+        """
+        seconds = preferred_seconds(prefer)
+        if seconds is not None:
+            self.headers["Preference-Applied"] = f"wait={seconds}"
+        return wait_for(look, is_done, default_seconds if seconds is None else seconds)
+
+    def tell_version(self, version: int) -> None:
+        """Send the version of the aggregate that the request wrote or read, as an entity tag."""
+        self.headers["ETag"] = f'"{version}"'
+
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         """Return API Gateway's proxy response to its proxy event. Log one line."""
         started = time.perf_counter()
         self._correlation_id = event["requestContext"]["requestId"]
-        self.caller = Caller()
+        self.caller, self.headers = Caller(), {}
         self.log_keys = {"correlation_id": self._correlation_id, **_ids_in_path(event)}
         response = self.resolve(to_request(event), context)
         headers = response["multiValueHeaders"]
@@ -140,6 +165,8 @@ def to_request(event: Mapping[str, Any]) -> dict[str, Any]:
     for name, values in given.items():
         if (lower := name.lower()) in _HEADERS_READ:
             headers.setdefault(lower, []).extend(values)
+    if "prefer" in headers:  # its values are one list (RFC 7240, section 2)
+        headers["prefer"] = [",".join(headers["prefer"])]
     content_types = headers.get("content-type", [])
     if not event.get("body") or all(map(is_json, content_types)):
         headers.pop("content-type", None)
@@ -159,9 +186,10 @@ def to_request(event: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _serialize(app: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[Any]:
-    """Middleware: write a response model as JSON. It was validated when it was made."""
+def _serialize(app: RestApi, next_middleware: NextMiddleware) -> Response[Any]:
+    """Middleware: write a response model as JSON, which was validated when it was made, and add the result's headers."""
     response = next_middleware(app)
+    response.headers.update(app.headers)
     if isinstance(response.body, BaseModel):
         response.body = response.body.model_dump_json(by_alias=True)
     return response
@@ -179,8 +207,8 @@ def _cors_from_environment() -> CORSConfig | None:
     return CORSConfig(
         allow_origin=origins[0],
         extra_origins=origins[1:],
-        allow_headers=["Idempotency-Key"],
-        expose_headers=["X-Correlation-Id"],
+        allow_headers=["Idempotency-Key", "Prefer"],
+        expose_headers=["X-Correlation-Id", "ETag", "Preference-Applied", "Retry-After"],
         max_age=_PREFLIGHT_LIFETIME_SECONDS,
     )
 

@@ -19,6 +19,10 @@ class ConflictError(DomainError):
     """The state of the resource does not allow the request."""
 
 
+class NotYetError(DomainError):
+    """The requested version does not exist yet. The same request succeeds later."""
+
+
 class UnauthenticatedError(DomainError):
     """The request carries no valid credentials."""
 

@@ -52,6 +52,8 @@ class Created:
     id: int
     event: Any = None
     """The published DomainEventEnvelope; None if the request had been handled before."""
+    version: int = 1
+    """The version that the aggregate was created with."""
 
 
 def _sha256(value: Any) -> str:

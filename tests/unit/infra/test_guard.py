@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from infra.local import guarded_ministack
 from infra.local.guarded_ministack import (
     API_PREFIX,
     MAX_CONCURRENT_REQUESTS,
+    MAX_WAITING_REQUESTS,
     Message,
     Send,
     guarded,
@@ -79,7 +83,8 @@ async def request(app: Any, path: str, *, kind: str = "http", **headers: str) ->
         sent.append(message)
 
     encoded = [(k.encode(), v.encode()) for k, v in ({"host": HOST} | headers).items()]
-    await app({"type": kind, "method": "POST", "path": path, "headers": encoded}, None, send)
+    asked = {"type": kind, "method": "POST", "path": path, "query_string": b"", "headers": encoded}
+    await app(asked, None, send)
     return sent[0]
 
 
@@ -96,7 +101,9 @@ def test_refused_requests_do_not_reach_the_emulator() -> None:
     asyncio.run(check())
 
 
-def test_concurrent_requests_of_a_route_wait_and_other_routes_do_not() -> None:
+def test_concurrent_requests_of_a_route_wait_and_other_routes_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def check() -> None:
         emulator = Emulator()
         app = guarded(emulator)
@@ -107,6 +114,13 @@ def test_concurrent_requests_of_a_route_wait_and_other_routes_do_not() -> None:
         tasks.append(asyncio.create_task(request(app, f"{PAGE}customers")))
         await asyncio.sleep(0.05)
         assert emulator.running == MAX_CONCURRENT_REQUESTS + 1
+        waiting = [request(app, path, prefer="wait=5") for path in paths]
+        tasks += map(asyncio.create_task, waiting)
+        await asyncio.sleep(0.05)
+        assert emulator.running == MAX_CONCURRENT_REQUESTS + 2, "workers start one by one"
+        monkeypatch.setattr(guarded_ministack, "WORKER_START_SECONDS", 0)
+        await asyncio.sleep(0.65)
+        assert emulator.running == MAX_CONCURRENT_REQUESTS + 1 + MAX_WAITING_REQUESTS
         emulator.release.set()
         assert {answer["status"] for answer in await asyncio.gather(*tasks)} == {200}
 

@@ -19,7 +19,8 @@ export class Problem extends Error {
   }
 }
 
-export const get = (path, query = {}) => request("GET", path, { query });
+/** With `wait`, the API may take so many seconds to answer with a result instead of a state on the way to it. */
+export const get = (path, query = {}, wait = 0) => request("GET", path, { query, wait });
 export const post = (path, body) => request("POST", path, { body });
 
 /** The bearer token that is sent with each request, or null. Only this tab keeps it. */
@@ -35,13 +36,14 @@ export function signedRequest() {
   --header "X-Amz-Security-Token: $AWS_SESSION_TOKEN"`;
 }
 
-async function request(method, path, { query = {}, body }) {
+async function request(method, path, { query = {}, body, wait }) {
   const url = new URL(path, base);
   for (const [name, value] of Object.entries(query)) {
     if (value != null) url.searchParams.set(name, value);
   }
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (wait) headers.Prefer = `wait=${wait}`;
   if (token()) headers.Authorization = `Bearer ${token()}`;
   let response;
   try {

@@ -28,6 +28,7 @@ const VIEW_DELAY = 700; // milliseconds until the view is first asked for someth
 const LONGEST_VIEW_DELAY = 60_000; // milliseconds
 const LIST_EVERY = 4000; // milliseconds between two requests for the list of customers
 const PENDING_AT_ONCE = 5; // requests for the state of pending orders
+const WAIT = 2; // seconds that the request for the selected order waits for its decision
 const HISTORY = 50; // orders of a customer that are loaded from the view
 const TWENTY = 20;
 
@@ -184,12 +185,12 @@ export class Model {
   }
 
   async #loadPendingOrders() {
-    const pending = this.ordersOf(this.customer).filter(({ state }) => isPending(state));
+    const pending = this.ordersOf(this.customer).filter(({ orderId, state }) => isPending(state) && orderId !== this.order);
     await Promise.all(pending.slice(-PENDING_AT_ONCE).map(({ orderId }) => this.#loadOrder(orderId)));
   }
 
-  async #loadOrder(orderId) {
-    const order = await get(`orders/${orderId}`);
+  async #loadOrder(orderId, wait = 0) {
+    const order = await get(`orders/${orderId}`, {}, wait);
     this.#update(orderId, { state: order.orderState, reason: order.rejectionReason });
     return order;
   }
@@ -207,7 +208,8 @@ export class Model {
   }
 
   async #loadSaga(orderId) {
-    const order = await this.#loadOrder(orderId);
+    // Once it is shown as PENDING, one request that waits replaces the polls.
+    const order = await this.#loadOrder(orderId, isPending(this.saga?.order.orderState) ? WAIT : 0);
     let events = [];
     const view = await this.#askView(orderId, `orderhistory/orders/${orderId}`);
     if (view) ({ events } = await get(`orderhistory/orders/${orderId}/events`));
