@@ -32,6 +32,7 @@ os.environ.update(
         "ORDERS_TABLE": "Orders",
         "ORDERS_OUTBOX_TABLE": "OrdersOutbox",
         "ORDERS_IDEMPOTENCY_TABLE": "OrdersIdempotency",
+        "PENDING_ORDER_DEADLINE_SECONDS": "300",
         "EVENT_BUS_NAME": "customers-and-orders",
         "DEAD_LETTER_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/123456789012/dead-letters",
         # No server listens on port 1: a test of the view names its own database.

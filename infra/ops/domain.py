@@ -5,8 +5,9 @@ from __future__ import annotations
 from customers.events import CustomerEvent
 from messaging.domain_event import Cause
 from orders.events import OrderEvent, OrderState
+from orders.saga import Sagas, stream_record
 
-__all__ = ["CUSTOMERS", "ORDERS", "SERVICES", "OrderState", "answer_id"]
+__all__ = ["CUSTOMERS", "ORDERS", "SERVICES", "OrderState", "Sagas", "answer_id", "stream_record"]
 
 CUSTOMERS, ORDERS = CustomerEvent.source, OrderEvent.source
 SERVICES = {CUSTOMERS: "Customers", ORDERS: "Orders"}

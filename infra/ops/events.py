@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from infra.ops.domain import CUSTOMERS, SERVICES, answer_id
+from infra.ops.domain import CUSTOMERS, SERVICES, answer_id, stream_record
 from infra.ops.target import OperateError, Target
 from infra.ops.untrusted import Json, id_at, instant, parse_object, text_at, value_at
 
@@ -125,16 +125,7 @@ def publish(target: Target, service: str, events: Iterable[StoredEvent]) -> None
     """
     function, unsent = target.resource(f"{service}OutboxRelayFunction"), iter(events)
     while batch := list(islice(unsent, RECORDS_PER_INVOCATION)):
-        records = [
-            {
-                "eventName": "INSERT",
-                "dynamodb": {
-                    "Keys": {name: event.item[name] for name in ("aggregateId", "eventId")},
-                    "NewImage": event.item,
-                },
-            }
-            for event in batch
-        ]
+        records = [stream_record(event.item) for event in batch]
         answer = target.client("lambda").invoke(
             FunctionName=function, Payload=json.dumps({"Records": records})
         )

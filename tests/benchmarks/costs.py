@@ -24,6 +24,10 @@ SECONDS_PER_MONTH = 730 * 3600
 POLLERS_PER_QUEUE, LONG_POLL_SECONDS = 5, 20
 """Of an idle queue. Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
 QUEUES_WITH_SUBSCRIBERS = 3
+INDEX_WRITE_UNITS = 2
+"""Of an order with ResumePendingOrders: it is inserted into the index of PENDING orders, and removed."""
+READS_PER_SECOND_WAITED = 7
+"""Of a request with `Prefer: wait`, in its first second (layers/common/rest_api/waiting.py)."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,12 @@ def idle_usd_per_month() -> float:
     return Line("SQS", polls, "sqs_request").usd
 
 
+def waited_second_usd_per_million() -> float:
+    gb_seconds = Line("Lambda", MEMORY_MB / 1024, "lambda_gb_second_arm64")
+    reads = Line("DynamoDB", READS_PER_SECOND_WAITED, "dynamodb_read_unit")
+    return (gb_seconds.usd + reads.usd) * 1e6
+
+
 def main() -> None:
     title = f"One million approved orders, {PRICES['region']}, prices of {PRICES['date']}"
     table = Table("service", "units", "USD", title=title, title_justify="left")
@@ -134,6 +144,10 @@ def main() -> None:
         f"Idle, per month: {idle_usd_per_month():.2f} USD (SQS: {POLLERS_PER_QUEUE} long polls "
         f"on each of {QUEUES_WITH_SUBSCRIBERS} queues)."
     )
+    index = Line("DynamoDB", INDEX_WRITE_UNITS, "dynamodb_write_unit").usd * 1e6
+    console.print(f"With ResumePendingOrders, per million orders: {index:.2f} USD more.")
+    second = waited_second_usd_per_million()
+    console.print(f"Requests that wait for a second, per million: {second:.2f} USD more.")
 
 
 if __name__ == "__main__":

@@ -168,6 +168,20 @@ def long_outage(system: System, _orders: int) -> Outcome:
     return Outcome(placed, system.mongodb.struck - before + fault.struck, findings)
 
 
+def messages_lost(system: System, orders: int) -> Outcome:
+    """Lose the messages of all orders on their way to Customers, and again on the way back. The deadline resumes them."""
+    to_customers, to_orders, _ = SUBSCRIBERS
+    with system.overdue_at_once() as resume:
+        with system.stopped(to_customers):
+            placed = system.place(orders, cancel_share=0)
+            lost = system.lose(to_customers, orders)
+        with system.stopped(to_orders):
+            lost += system.lose(to_orders, orders, resume)
+        wait_until(lambda: (resume(), system.pending())[1], lambda n: n == 0, 60, pause_seconds=1)
+    system.settle()
+    return Outcome(placed, lost)
+
+
 def hot_customer(system: System, _orders: int) -> Outcome:
     """Create many orders of one customer at once."""
     placed = system.place(HOT_ORDERS, customers=1, clients=16)
@@ -242,6 +256,7 @@ SCENARIOS: dict[str, Scenario] = {
     "outage longer than five deliveries": long_outage,
     "unreadable messages in queues and outbox, redriven": dead_letters.unreadable_messages,
     "dead letters redriven after the fault": dead_letters.redriven_after_the_fault,
+    "messages of orders lost, then resumed by the deadline": messages_lost,
     "200 orders of one customer at once": hot_customer,
     "subscribers of both schema versions side by side": versions.side_by_side,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo import MongoClient
 
-from infra.local.api_client import ApiClient
+from infra.local.api_client import ApiClient, wait_until
 from infra.local.deployed_stack import CLIENT_CONFIG, STACK_NAME, aws_session
 from infra.local.emulators import mongodb_uri
 from infra.local.processes import free_port
 from infra.local.stack import EmbeddedStack
 from infra.ops.audit import queue_depths
 from infra.ops.dead_letters import SUFFIX, DeadLetterQueues
-from infra.ops.target import Target
+from infra.ops.target import Target, queue_depth
 from tests.chaos.aws_proxy import AwsProxy
 from tests.chaos.clients import Placed, place
 from tests.chaos.event_loop import EventLoop
@@ -31,6 +31,7 @@ from tests.chaos.workers import Workers
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
 Item = dict[str, Any]
@@ -64,6 +65,7 @@ class System:
     sqs: SQSClient
     dynamodb: DynamoDBClient
     events: EventBridgeClient
+    functions: LambdaClient
 
     @classmethod
     @contextmanager
@@ -81,6 +83,8 @@ class System:
                     parameters={
                         "AwsEndpointUrl": aws.url,
                         "MongoDbUri": mongodb_uri(mongodb.port),
+                        "ResumePendingOrders": "on",
+                        "PendingOrderDeadlineSeconds": "86400",  # the schedule resumes nothing
                     },
                 )
             )
@@ -96,6 +100,7 @@ class System:
                 sqs=client("sqs"),
                 dynamodb=client("dynamodb"),
                 events=client("events"),
+                functions=client("lambda"),
             )
             for name in SUBSCRIBERS:
                 self.set_redelivery(name, VISIBILITY_SECONDS)
@@ -123,6 +128,47 @@ class System:
             policy = json.loads(answer["Attributes"]["RedrivePolicy"])
             attributes["RedrivePolicy"] = json.dumps(policy | {"maxReceiveCount": receives})
         self.sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+    @contextmanager
+    def stopped(self, subscriber: str) -> Iterator[None]:
+        """Deliver no messages to the subscriber during the block."""
+        (mapping,) = self.functions.list_event_source_mappings(
+            FunctionName=f"{STACK_NAME}-{subscriber}"
+        )["EventSourceMappings"]
+        self.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        try:
+            yield
+        finally:
+            self.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+    def lose(self, queue: str, messages: int, meanwhile: Callable[[], None] = lambda: None) -> int:
+        """Delete the queue's messages when there are at least so many. Return their number."""
+        url = self.queue_url(queue)
+
+        def waiting() -> int:
+            meanwhile()
+            return queue_depth(self.sqs, url)
+
+        found = wait_until(waiting, lambda n: n >= messages, SETTLE_SECONDS, PAUSE_SECONDS)
+        self.sqs.purge_queue(QueueUrl=url)
+        return found
+
+    @contextmanager
+    def overdue_at_once(self) -> Iterator[Callable[[], None]]:
+        """Let PENDING orders be overdue at once. Give the block a function that resumes them, as the schedule does."""
+        name = f"{STACK_NAME}-orders-deadline"
+        configuration = self.functions.get_function_configuration(FunctionName=name)
+        variables = configuration["Environment"]["Variables"]
+        change = partial(self.functions.update_function_configuration, FunctionName=name)
+
+        def resume() -> None:
+            self.functions.invoke(FunctionName=name)
+
+        change(Environment={"Variables": variables | {"PENDING_ORDER_DEADLINE_SECONDS": "0"}})
+        try:
+            yield resume
+        finally:
+            change(Environment={"Variables": variables})
 
     def queued(self) -> int:
         """Return the number of messages in the queues, in flight included, dead letters excluded."""

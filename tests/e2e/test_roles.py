@@ -58,9 +58,10 @@ def allowed_requests(client: Any, queues: dict[str, str]) -> set[str]:
         for operation in ("UpdateItem", "DeleteItem"):
             method = getattr(dynamodb, f"{operation.removesuffix('Item').lower()}_item")
             requests[f"{operation} {table}"] = partial(method, TableName=name, Key=key, **NEVER)
-    requests["Scan ${Customers.Arn}/index/Listing"] = partial(
-        dynamodb.scan, TableName=f"{STACK_NAME}-Customers", IndexName="Listing", Limit=1
-    )
+    for table, index in (("Customers", "Listing"), ("Orders", "Waiting")):
+        requests[f"Scan ${{{table}.Arn}}/index/{index}"] = partial(
+            dynamodb.scan, TableName=f"{STACK_NAME}-{table}", IndexName=index, Limit=1
+        )
     for queue, url in queues.items():
         late = {"MessageBody": "nothing", "DelaySeconds": 99_999}
         requests |= {

@@ -20,7 +20,7 @@ from orders.order import Order
 from orders.repository import OrderRepository
 from shared.money import Money
 from tests.samples import JANE, ORDER, published_classes, schema_of, wrap
-from tests.template import resources
+from tests.template import DEVELOPMENT
 
 TABLES = (
     *("Customers", "CustomersOutbox", "CustomersIdempotency"),
@@ -31,8 +31,9 @@ _SORTED_SCAN = Table.scan
 
 
 def create_tables(client: DynamoDBClient) -> None:
-    """Create the tables of template.yaml, named by their logical ids."""
-    for name, properties in resources("AWS::DynamoDB::Table").items():
+    """Create the tables of template.yaml with all their indexes, named by their logical ids."""
+    stack = DEVELOPMENT.with_parameters(ResumePendingOrders="on")
+    for name, properties in stack.resources("AWS::DynamoDB::Table").items():
         unchanged = {"AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode"}
         wanted: dict[str, Any] = {k: v for k, v in properties.items() if k in unchanged}
         if stream := properties.get("StreamSpecification"):

@@ -146,8 +146,11 @@ def comparable(value: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+    # No order is overdue unless a test says so: the schedule does not interfere with tests of stuck orders.
+    deadline = {"ResumePendingOrders": "on", "PendingOrderDeadlineSeconds": "86400"}
+    directory = tmp_path_factory.mktemp("stack")
     with (
-        EmbeddedStack.start(directory=tmp_path_factory.mktemp("stack")) as stack,
+        EmbeddedStack.start(directory=directory, parameters=deadline) as stack,
         ApiClient(stack.base_url) as api,
     ):
         target = Target.of("embedded", 0, stack.aws_endpoint_url, STACK_NAME)

@@ -12,8 +12,7 @@ from tests.samples import load, messages, published_classes, samples, schema_of
 from tests.template import DEVELOPMENT, function_of, resources, sources
 
 BATCHES = [name for name in samples() if name.endswith(("batch", "partial_failure"))]
-COMMANDS = ["order_history_rebuild_advance"]
-REQUESTS = [name for name in samples() if name not in (*BATCHES, *COMMANDS)]
+REQUESTS = [name for name in samples() if "httpMethod" in load(name)]
 INVALID = "customers_subscriber_partial_failure"
 
 

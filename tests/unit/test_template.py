@@ -445,6 +445,22 @@ def test_outboxes_stream_events_and_items_with_an_expiry_expire(stack: Stack) ->
         assert expiry == ({"AttributeName": "expiresAt", "Enabled": True} if expires else None)
 
 
+def test_pending_orders_are_resumed_in_production_and_where_the_parameter_asks_for_it() -> None:
+    for stack, expected in (
+        (DEVELOPMENT, False),
+        (DEVELOPMENT.with_parameters(ResumePendingOrders="on"), True),
+        (PRODUCTION.with_parameters(ResumePendingOrders="posture"), True),
+        (PRODUCTION.with_parameters(ResumePendingOrders="off"), False),
+    ):
+        table = stack.resources("AWS::DynamoDB::Table")["Orders"]
+        indexes = table.get("GlobalSecondaryIndexes", [])
+        (schedule,) = sources(stack.functions["OrdersDeadlineFunction"], "Schedule")
+
+        assert [index["IndexName"] for index in indexes] == ["Waiting"] * expected
+        assert len(table["AttributeDefinitions"]) == 1 + expected
+        assert schedule["State"] == ("ENABLED" if expected else "DISABLED")
+
+
 def test_production_keeps_tables_and_a_failed_first_deployment_leaves_none(stack: Stack) -> None:
     production = stack.parameters["Posture"] == "production"
     protected = stack.with_parameters(DeletionProtection="on").resources("AWS::DynamoDB::Table")

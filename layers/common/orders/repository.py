@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Self
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
@@ -18,14 +19,20 @@ from messaging.dynamodb import Database, Item, Write
 from messaging.envelope import DomainEventEnvelope
 from messaging.idempotency import create_once
 from messaging.outbox import Outbox
+from messaging.retry import WriteConflictError
 from orders.events import OrderState, RejectionReason
 from orders.order import Order
-from shared.clock import format_instant, parse_instant
+from shared.clock import format_instant, now, parse_instant
 from shared.idempotency import IdempotentRequest
 from shared.money import Money
 
 CreditEvent = CustomerCreditReserved | CustomerCreditReservationFailed | CustomerValidationFailed
 """The answers of Customers to an OrderCreated."""
+
+_WAITING_INDEX = "Waiting"
+"""A sparse, keys-only index of PENDING orders. It exists where the deadline of orders is switched on."""
+_INDEX_PAGE, _INDEX_PAGES = 1000, 10
+"""Bound what one run reads of the index: 10,000 orders of some 60 bytes, which is 75 read units."""
 
 
 class OrderItem(Model):
@@ -39,6 +46,10 @@ class OrderItem(Model):
     rejection_reason = UnicodeAttribute(attr_name="rejectionReason", null=True)
     created_at = UnicodeAttribute(attr_name="createdAt")
     version = NumberAttribute()
+    waiting_since = UnicodeAttribute(attr_name="waitingSince", null=True)
+    """Of a PENDING order: when it was created, or when its saga was last resumed. Key of the sparse index."""
+    attempts = NumberAttribute(null=True)
+    """How often the saga of a PENDING order was resumed."""
 
 
 class OrderRepository:
@@ -85,6 +96,39 @@ class OrderRepository:
         items, last = self._database.scan(self._table, limit, _key(after) if after else None)
         return [_to_order(item) for item in items], int(last["orderId"]["N"]) if last else None
 
+    def waiting(self, before: datetime, limit: int) -> Sequence[int]:
+        """Return the ids of up to `limit` orders that are PENDING and wait since before the instant.
+
+        Those that wait the longest come first. The index is eventually consistent.
+        """
+        found: list[Item] = []
+        last = None
+        for _ in range(_INDEX_PAGES):
+            items, last = self._database.scan(self._table, _INDEX_PAGE, last, _WAITING_INDEX)
+            found += items
+            if last is None:
+                break
+        waiting = sorted((i["waitingSince"]["S"], int(i["orderId"]["N"])) for i in found)
+        return [order_id for since, order_id in waiting if since < format_instant(before)][:limit]
+
+    def start_attempt(self, order_id: int, before: datetime) -> int | None:
+        """Count an attempt to resume the order's saga, and return its number.
+
+        Return None if the order is decided, or does not wait since before the instant: another run was faster.
+        """
+        stored = self._database.get(self._table, _key(order_id))
+        item = OrderItem.from_raw_data(dict(stored or {}))
+        since = item.waiting_since
+        if since is None or since >= format_instant(before):
+            return None
+        item.waiting_since, item.attempts = format_instant(now()), int(item.attempts or 0) + 1
+        try:
+            # The version stays, and a decision replaces the whole item: it wins, before and after this write.
+            self._database.write([Write(self._table, item, OrderItem.waiting_since == since)])
+        except WriteConflictError:
+            return None
+        return item.attempts
+
     def insert(
         self,
         order: Order,
@@ -129,4 +173,5 @@ def _to_item(order: Order) -> OrderItem:
         rejection_reason=order.rejection_reason and order.rejection_reason.value,
         created_at=format_instant(order.created_at),
         version=order.version,
+        waiting_since=None if order.state.is_final else format_instant(order.created_at),
     )

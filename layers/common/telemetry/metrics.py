@@ -47,6 +47,10 @@ class Metric(StrEnum):
     """Commands retried because another writer changed the same items."""
     DEAD_LETTERS = "PoisonMessages"
     """Messages and stream records that a function sent to its dead-letter queue."""
+    ORDERS_RESUMED = "OrdersResumed"
+    """PENDING orders whose saga was resumed because their deadline had passed."""
+    ORDERS_STUCK = "OrdersStuck"
+    """Those that are PENDING after three attempts."""
 
 
 def record(published: DomainEventEnvelope | None) -> None:
