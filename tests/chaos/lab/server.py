@@ -21,7 +21,7 @@ from tests.chaos.system import System
 
 FILES = Path(__file__).parent
 TYPES = {"lab.js": "text/javascript; charset=utf-8", "lab.css": "text/css; charset=utf-8"}
-PASSED_ON = {"accept", "authorization", "content-type", "idempotency-key", "x-correlation-id"}
+PASSED_ON = {"accept", "authorization", "content-type", "idempotency-key", "prefer", "x-correlation-id"}
 NOT_PASSED_BACK = {"connection", "content-encoding", "content-length", "date", "etag", "server"}
 NOT_PASSED_BACK |= {"keep-alive", "transfer-encoding"}
 MAIN = '<main id="main"'
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._pass_on(headers, body)
 
-    do_POST = do_GET  # noqa: N815
+    do_POST = do_DELETE = do_GET  # noqa: N815
 
     def _answer(self, path: list[str]) -> None:
         lab = self.server.lab
