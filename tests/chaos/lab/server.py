@@ -21,8 +21,9 @@ from tests.chaos.system import System
 
 FILES = Path(__file__).parent
 TYPES = {"lab.js": "text/javascript; charset=utf-8", "lab.css": "text/css; charset=utf-8"}
-PASSED_ON = {"accept", "authorization", "content-type", "idempotency-key", "prefer", "x-correlation-id"}
-NOT_PASSED_BACK = {"connection", "content-encoding", "content-length", "date", "etag", "server"}
+PASSED_ON = {"accept", "authorization", "content-type", "idempotency-key", "prefer"}
+PASSED_ON |= {"x-correlation-id"}
+NOT_PASSED_BACK = {"connection", "content-encoding", "content-length", "date", "server"}
 NOT_PASSED_BACK |= {"keep-alive", "transfer-encoding"}
 MAIN = '<main id="main"'
 TIMEOUT_SECONDS = 60.0
@@ -114,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         body = text.encode()
         self.send_response(status)
-        for name, value in {"Cache-Control": "no-store", **more}.items():
+        for name, value in {"cache-control": "no-store", **more}.items():
             self.send_header(name, value)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
