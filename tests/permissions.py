@@ -25,6 +25,7 @@ PERMISSIONS = {
         "dynamodb:PutItem Customers",
         "dynamodb:Scan ${Customers.Arn}/index/Listing",
         "dynamodb:PutItem CustomersOutbox",
+        "dynamodb:Query CustomersOutbox",
         "dynamodb:PutItem CustomersIdempotency",
     },
     "CustomersSubscriberFunction": {

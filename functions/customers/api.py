@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
+from aws_lambda_powertools.event_handler import Response
 from pydantic import Field
 
 import telemetry
@@ -87,6 +89,20 @@ def get_customer(customerId: IdInPath) -> CustomerResponse:  # noqa: N803, the n
     customer = service.find_customer(customers, customerId)
     api.tell_version(customer.version)
     return CustomerResponse.model_validate(customer)
+
+
+@api.delete(
+    "/customers/<customerId>",
+    responses=refusals(service.CustomerNotFoundError, success=HTTPStatus.NO_CONTENT),
+)
+def erase_customer(customerId: IdInPath) -> Response[str]:  # noqa: N803
+    """Erase a customer's personal data. Erasing it again changes nothing.
+
+    The customer is then not found, and takes no more orders. Existing orders and their reserved credit stay.
+    """
+    api.caller.check_customer(customerId, service.CustomerNotFoundError(customerId))
+    retry_on_conflict(service.erase_customer, customers, customerId, api.cause)
+    return Response(HTTPStatus.NO_CONTENT, body="")
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

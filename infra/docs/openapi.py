@@ -118,6 +118,8 @@ def _operation(api: RestApi, route: Any, generated: Json, problems: Json) -> Jso
             description = response["description"].replace("Successful Response", "OK")
             content = _schema("", response) | {"description": description}
             headers = {"headers": _headers(*response.get("headers", ()))}
+            if status == str(HTTPStatus.NO_CONTENT.value):
+                del content["content"]
             responses[status] = {"description": description, **headers} | content | headers
     return operation | {"responses": responses}
 

@@ -51,6 +51,9 @@ class ApiClient:
     def cancel_order(self, order_id: int) -> dict[str, Any]:
         return _json(self.request("POST", f"/orders/{order_id}/cancel"))
 
+    def erase_customer(self, customer_id: int) -> None:
+        self.request("DELETE", f"/customers/{customer_id}").raise_for_status()
+
     def get_customer(self, customer_id: int) -> dict[str, Any]:
         return self._get(f"/customers/{customer_id}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -42,8 +42,8 @@ def audit(api: ApiClient) -> Audit:
         orders = orders_of.pop(customer["customerId"], {})
         result.findings += _credit_findings(customer, orders.values())
         result.findings += _view_findings(api, customer, orders)
-    for orders in orders_of.values():
-        result.findings += _findings_of_unknown_customer(api, orders.values())
+    for customer_id, orders in orders_of.items():
+        result.findings += _findings_of_missing_customer(api, customer_id, orders.values())
     for state, number in result.orders_by_state.items():
         if not state.is_final:
             result.findings.append(f"{number} orders are still {state}")
@@ -88,10 +88,16 @@ def _view_findings(api: ApiClient, customer: Json, orders: dict[str, Json]) -> I
             yield f"{name}: order {i} is {seen.get(i)}, and {expected.get(i)} in Orders"
 
 
-def _findings_of_unknown_customer(api: ApiClient, orders: Iterable[Json]) -> Iterable[str]:
+def _findings_of_missing_customer(
+    api: ApiClient, customer_id: int, orders: Collection[Json]
+) -> Iterable[str]:
+    """All orders of a customer who never existed are rejected for that; no order of an erased one is."""
+    if api.request("GET", f"/customers/{customer_id}/orderhistory?limit=1").status_code != 404:
+        yield f"missing customer {customer_id} is in the view"
+    never_existed = any(order["rejectionReason"] == "UNKNOWN_CUSTOMER" for order in orders)
     for order in orders:
-        name = f"order {order['orderId']} of unknown customer {order['customerId']}"
-        if order["rejectionReason"] != "UNKNOWN_CUSTOMER":
+        name = f"order {order['orderId']} of missing customer {customer_id}"
+        if never_existed and order["rejectionReason"] != "UNKNOWN_CUSTOMER":
             yield f"{name} is {order['orderState']}, {order['rejectionReason']}"
         response = api.request("GET", f"/orderhistory/orders/{order['orderId']}")
         if response.status_code != 200 or response.json()["state"] != order["orderState"]:

@@ -105,7 +105,7 @@ def with_known_ids(document: dict[str, Any], base_url: str) -> dict[str, Any]:
     Most random ids lead to a 404, which tests little.
     """
     with ApiClient(base_url) as api:
-        customer_id = api.create_customer("Fuzz", 10)
+        customer_id, erased_id = api.create_customer("Fuzz", 10), api.create_customer("Fuzz", 10)
         approved, cancelled = (api.create_order(customer_id, 4) for _ in range(2))
         rejected = api.create_order(UNKNOWN_CUSTOMER, 4)
         for order_id in (approved, cancelled, rejected):
@@ -115,10 +115,11 @@ def with_known_ids(document: dict[str, Any], base_url: str) -> dict[str, Any]:
                 deadline_seconds=60,
             )
         api.cancel_order(cancelled)
-    known = {"customerId": [customer_id], "orderId": [approved, cancelled, rejected]}
+    known = {"orderId": [approved, cancelled, rejected]}
     document = copy.deepcopy(document)
     for methods in document["paths"].values():
-        for operation in methods.values():
+        for method, operation in methods.items():
+            known["customerId"] = [erased_id if method == "delete" else customer_id]
             for parameter in [*operation.get("parameters", [])]:
                 if parameter["name"] == "Prefer":
                     operation["parameters"].remove(parameter)

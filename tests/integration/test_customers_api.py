@@ -10,20 +10,21 @@ import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 from pydantic import BaseModel
 
-from customers.events import CustomerCreated
+from customers.events import CustomerCreated, CustomerErased
 from customers.repository import CustomerRepository
 from functions.customers import api as handler
 from functions.orders import api as orders_api
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
 from tests.integration.api import answer, pages, request, send
-from tests.integration.conftest import LogLines
+from tests.integration.conftest import AwsCalls, LogLines
 from tests.integration.tables import insert_customer, published, snapshot
 from tests.samples import JANE
 
 pytestmark = pytest.mark.usefixtures("dynamodb")
 
 CREATE, LIST, GET = "customers_api_create", "customers_api_list", "customers_api_get"
+ERASE = "customers_api_erase"
 
 
 def found_after(body: object) -> Any:
@@ -197,3 +198,88 @@ def test_unknown_customer_returns_404() -> None:
     for customer_id in (1, 99, MAX_ID):
         refused = send(handler, GET, path_parameters={"customerId": customer_id})
         refused.problem(404, "customer-not-found")
+
+
+# DELETE /customers/{customerId}
+
+
+def test_sample_erases_the_name_everywhere_and_repeating_it_changes_nothing(
+    customers: CustomerRepository, dynamodb: DynamoDBClient
+) -> None:
+    insert_customer(customers, reserved=90)
+
+    erased = send(handler, ERASE)
+
+    assert (erased.status, erased.text) == (204, "")
+    created, event = published(dynamodb, "CustomersOutbox")
+    unnamed = CustomerCreated(customer_id=JANE, name="erased", credit_limit=Money(500))
+    assert (created.event, event.event) == (unnamed, CustomerErased(customer_id=JANE))
+    assert event.metadata.aggregate_version == 2
+    assert event.metadata.correlation_id == erased.headers["X-Correlation-Id"]
+    found = customers.find(JANE)
+    assert found is not None
+    assert (found.name, found.erased, found.reserved_credit) == (None, True, Money(90))
+    before = snapshot(dynamodb)
+    assert "Jane" not in str(before)
+    assert send(handler, ERASE).status == 204
+    assert snapshot(dynamodb) == before
+
+
+def test_erased_customer_is_not_found_and_not_listed(
+    customers: CustomerRepository, dynamodb: DynamoDBClient
+) -> None:
+    insert_customer(customers)
+    send(handler, ERASE)
+
+    send(handler, GET).problem(404, "customer-not-found")
+    assert send(handler, LIST).json == {"customers": [], "nextToken": None}
+    # The index is eventually consistent.
+    dynamodb.update_item(
+        TableName="Customers",
+        Key={"customerId": {"N": str(JANE)}, "sk": {"S": "CUSTOMER"}},
+        UpdateExpression="SET listedCustomerId = :id",
+        ExpressionAttributeValues={":id": {"N": str(JANE)}},
+    )
+    assert send(handler, LIST).json == {"customers": [], "nextToken": None}
+
+
+def test_name_is_erased_in_an_event_of_older_code_behind_a_page_without_it(
+    customers: CustomerRepository, dynamodb: DynamoDBClient, aws_calls: AwsCalls
+) -> None:
+    insert_customer(customers)
+    dynamodb.update_item(
+        TableName="Customers",
+        Key={"customerId": {"N": str(JANE)}, "sk": {"S": "CUSTOMER"}},
+        UpdateExpression="REMOVE createdEventId",
+    )
+    last: Any = {"aggregateId": {"S": str(JANE)}, "eventId": {"S": "0"}}
+    aws_calls.answer("Query", lambda *_: {"Items": [], "LastEvaluatedKey": last})
+
+    assert send(handler, ERASE).status == 204
+
+    assert "Jane" not in str(snapshot(dynamodb))
+    assert aws_calls.requests("Query")[1]["ExclusiveStartKey"] == last
+
+
+@pytest.mark.usefixtures("pauses")
+def test_event_that_is_deleted_meanwhile_is_no_obstacle(
+    customers: CustomerRepository, dynamodb: DynamoDBClient, aws_calls: AwsCalls
+) -> None:
+    insert_customer(customers)
+    (created,) = published(dynamodb, "CustomersOutbox")
+    key = {"aggregateId": {"S": str(JANE)}, "eventId": {"S": created.metadata.event_id}}
+
+    def after_deletion(perform: Any, _request: Any) -> Any:
+        dynamodb.delete_item(TableName="CustomersOutbox", Key=key)
+        return perform()
+
+    aws_calls.answer("TransactWriteItems", after_deletion)
+
+    assert send(handler, ERASE).status == 204
+
+    (event,) = published(dynamodb, "CustomersOutbox")
+    assert event.event == CustomerErased(customer_id=JANE)
+
+
+def test_unknown_customer_cannot_be_erased() -> None:
+    send(handler, ERASE).problem(404, "customer-not-found")

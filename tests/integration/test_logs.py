@@ -51,7 +51,9 @@ BODIES = {
     "orders_api_create": {"customerId": 1, "orderTotal": {"amount": AMOUNT}},
 }
 APIS: dict[str, Any] = {
-    **dict.fromkeys((f"customers_api_{n}" for n in ("create", "list", "get")), customers_api),
+    **dict.fromkeys(
+        (f"customers_api_{n}" for n in ("create", "list", "get", "erase")), customers_api
+    ),
     **dict.fromkeys((f"orders_api_{n}" for n in ("create", "list", "get", "cancel")), orders_api),
     **{f"order_history_api_{n}": order_history_api for n in ("count", "customer", "order")},
     "health_get": health,

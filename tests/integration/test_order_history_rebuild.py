@@ -14,14 +14,18 @@ from moto import mock_aws
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from customers import service as customers_service
+from customers.events import CustomerCreated
 from customers.repository import CustomerRepository
 from messaging.dynamodb import Database
 from messaging.subscriber import Delivery
 from order_history import rebuild as rebuild_module
+from order_history.projection import Projected
+from order_history.queries import OrderHistoryQueries
 from order_history.rebuild import Rebuild
 from order_history.view import OrderHistoryView
 from orders import service as orders_service
 from orders.repository import OrderRepository
+from shared.clock import now
 from shared.money import Money
 from tests.integration.conftest import LambdaContext, LogLines
 from tests.integration.mongodb import documents
@@ -29,13 +33,13 @@ from tests.integration.tables import create_tables, published
 from tests.samples import REQUEST, load, wrap
 
 OUTBOXES = {"Customers": "CustomersOutbox", "Orders": "OrdersOutbox"}
-EVENTS = 14
-EMPTY: dict[str, list[Any]] = {"customers": [], "orders": [], "names": []}
+EVENTS = 16
+EMPTY: dict[str, list[Any]] = {"customers": [], "orders": [], "names": [], "erased": []}
 
 
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[DynamoDBClient]:
-    """The outboxes of two customers with three orders each, two of them cancelled."""
+    """The outboxes of two customers with three orders each, two of them cancelled, and of an erased customer."""
     with mock_aws():
         client = boto3.client("dynamodb")
         create_tables(client)
@@ -53,6 +57,8 @@ def dynamodb() -> Iterator[DynamoDBClient]:
                     before = replace(order)
                     orders.outbox.write([wrap(order.approve(), 2)], orders.update(before, order))
                     orders_service.cancel_order(orders, order_id, REQUEST)
+        erased_id = customers_service.create_customer(customers, "Jim Doe", Money(9), REQUEST).id
+        customers_service.erase_customer(customers, erased_id, REQUEST)
         yield client
 
 
@@ -81,6 +87,27 @@ def run(rebuild: Rebuild, seconds: float) -> int:
             return steps
         rebuild.advance(unread[0].name, seconds, seconds)
     raise AssertionError
+
+
+def test_rebuilt_view_has_no_name_of_an_erased_customer(
+    rebuild: Rebuild, view: OrderHistoryView, dynamodb: DynamoDBClient
+) -> None:
+    """Also if a rebuild or a queue had the name from before the erasure."""
+    (created,) = (
+        envelope
+        for envelope in published(dynamodb, "CustomersOutbox")
+        if isinstance(envelope.event, CustomerCreated) and envelope.event.name == "erased"
+    )
+    named = replace(created, event=replace(created.event, name="Jim Doe"))  # type: ignore[call-arg]
+    view.project([Projected(named, now())])
+    rebuild.begin(1)
+    run(rebuild, seconds=60)
+    view.project([Projected(named, now())])
+
+    found = documents(view)
+    names = [d["name"] for d in (*found["customers"], *found["names"]) if "name" in d]
+    assert sorted(names) == ["Jane Doe", "Jane Doe", "John Doe", "John Doe"]
+    assert OrderHistoryQueries(view.connection).count_customers() == 2
 
 
 @pytest.mark.parametrize("segments", [1, 4])

@@ -24,6 +24,7 @@ from customers.events import (
     CustomerCreditReleased,
     CustomerCreditReservationFailed,
     CustomerCreditReserved,
+    CustomerErased,
 )
 from messaging.domain_event import DomainEvent
 from messaging.envelope import DomainEventEnvelope
@@ -120,6 +121,7 @@ CREATED = customer(CustomerCreated, 1, name="Jane Doe", credit_limit=Money(1000)
 RESERVED = customer(CustomerCreditReserved, 2, order_id=10, available_credit=Money(600))
 RELEASED = customer(CustomerCreditReleased, 3, order_id=10, available_credit=Money(1000))
 REFUSED = customer(CustomerCreditReservationFailed, 3, order_id=11, available_credit=Money(0))
+ERASED = customer(CustomerErased, 4)
 ORDER_10 = [order(c, 10) for c in (OrderCreated, OrderApproved, OrderCancelled)]
 ORDER_11 = [order(c, 11) for c in (OrderCreated, OrderRejected)]
 EVERYTHING = [CREATED, RESERVED, RELEASED, REFUSED, *ORDER_10, *ORDER_11]
@@ -255,6 +257,40 @@ def test_orders_of_an_unknown_customer_make_no_customer(
     assert (found.name, found.available_credit) == ("Jane Doe", Money(600))
     assert order_ids(found) == [10]
     assert queries.count_customers() == 1
+
+
+# Erased customers
+
+
+def test_all_orders_and_splits_of_an_erasure_remove_the_name_for_good(
+    view: OrderHistoryView, queries: OrderHistoryQueries
+) -> None:
+    events = [CREATED, RESERVED, ERASED, ORDER_10[0]]
+    handle(view, events)
+    expected = documents(view)
+    assert "Jane" not in str(expected)
+    erased = {"_id": JANE, "erased": True, "version": 0}
+    assert (expected["names"], expected["erased"]) == ([erased], [erased])
+    for number, permuted in enumerate(itertools.permutations(events)):
+        view.drop()
+        first = number % 4
+        for batch in filter(None, (permuted[:first], permuted[first:], [CREATED])):
+            handle(view, batch)
+        assert documents(view) == expected, [e.event_type for e in permuted]
+        assert queries.find_history(JANE, None, 10, None) is None
+        assert queries.count_customers() == 0
+        assert queries.find_order(10) is not None
+
+
+def test_erasure_reaches_documents_that_older_code_wrote(
+    view: OrderHistoryView, database: Any
+) -> None:
+    for name in ("customers", "names"):
+        database[name].insert_one({"_id": JANE, "name": "Jane Doe", "version": 0})
+
+    handle(view, [ERASED])
+
+    assert "Jane" not in str(documents(view))
 
 
 # Events and their deliveries
@@ -422,5 +458,6 @@ def test_batch_is_one_bulk_write_per_collection_the_orders_last(mongodb_uri: str
         assert sent(handle, view, EVERYTHING) == updates
         two_orders = [order(OrderCreated, 101), order(OrderCreated, 102)]
         assert sent(handle, view, two_orders) == [updates[0], updates[2]]
-        assert sent(queries.count_customers) == [("count", "names")]  # from the metadata
+        counts = [("count", "erased"), ("count", "names")]  # from the metadata
+        assert sent(queries.count_customers) == counts
         assert sent(queries.find_history, JANE, None, 50, None) == [("find", "customers")]

@@ -21,7 +21,7 @@ from shared.money import Money
 from tests.integration.conftest import DeadLetters, LambdaContext, LogLines
 from tests.integration.tables import published
 from tests.samples import REQUEST, load, to_batch
-from tests.template import resources, target
+from tests.template import DEVELOPMENT, resources, sources, target
 
 Messages = Callable[[str], list[dict[str, Any]]]
 
@@ -91,6 +91,30 @@ def test_committed_events_reach_the_queues_of_their_subscribers_unchanged(
     assert received("OrdersSubscriberQueue") == ["CustomerCreditReserved"]
     assert received("OrderHistoryProjectionQueue") == [
         *("OrderCreated", "CustomerCreated", "CustomerCreditReserved")
+    ]
+
+
+def test_erased_name_in_a_stored_event_does_not_reach_the_relay(
+    customers: CustomerRepository, dynamodb: DynamoDBClient
+) -> None:
+    customer_id = customers_service.create_customer(customers, "Jane Doe", Money(500), REQUEST).id
+    customers_service.erase_customer(customers, customer_id, REQUEST)
+    records = stream_records(dynamodb, "CustomersOutbox")
+    (mapping,) = sources(DEVELOPMENT.functions["CustomersOutboxRelayFunction"], "DynamoDB")
+    (pattern,) = (json.loads(f["Pattern"]) for f in mapping["FilterCriteria"]["Filters"])
+
+    assert pattern.keys() == {"eventName"}
+    types = [
+        (
+            record["dynamodb"]["NewImage"]["eventType"]["S"],
+            record["eventName"] in pattern["eventName"],
+        )
+        for record in records
+    ]
+    assert sorted(types) == [
+        ("CustomerCreated", False),
+        ("CustomerCreated", True),
+        ("CustomerErased", True),
     ]
 
 

@@ -40,13 +40,14 @@ SUBSCRIBERS = subscribers()
 TABLES = ("Customers", "CustomersOutbox", "Orders", "OrdersOutbox")
 MAX_BATCH = 4
 Request = tuple[str, int, int]
-"""create customer, limit; create order, customer, total; cancel, order."""
+"""create customer, limit; create order, customer, total; cancel, order; erase, customer."""
 
 requests = st.lists(
     st.one_of(
         st.tuples(st.just("create customer"), st.integers(0, 1000), st.just(0)),
         *[st.tuples(st.just("create order"), st.integers(1, 3), st.integers(1, 700))] * 2,
         st.tuples(st.just("cancel"), st.integers(1, 9), st.just(0)),
+        st.tuples(st.just("erase"), st.integers(1, 3), st.just(0)),
     ),
     min_size=2,
     max_size=9,
@@ -108,15 +109,18 @@ class System:
             yield system
 
     def request(self, request: Request) -> None:
-        """Make a request. A refused cancellation changes nothing."""
+        """Make a request. A refused one changes nothing."""
         match request:
             case "create customer", limit, _:
                 customers_service.create_customer(self.customers, "Jane", Money(limit), REQUEST)
             case "create order", customer_id, total:
                 orders_service.create_order(self.orders, customer_id, Money(total), REQUEST)
-            case _, order_id, _:
+            case command, number, _:
                 try:
-                    orders_service.cancel_order(self.orders, order_id, REQUEST)
+                    if command == "cancel":
+                        orders_service.cancel_order(self.orders, number, REQUEST)
+                    else:
+                        customers_service.erase_customer(self.customers, number, REQUEST)
                 except (NotFoundError, OrderNotCancellableError):
                     return
         self._collect()

@@ -25,6 +25,7 @@ WORLDS = {
     "1 customer, 3 orders, one of an unknown customer": World(
         [500], [NewOrder(1, 300), NewOrder(1, 200, False), NewOrder(9, 100, False)], 3
     ),
+    "1 customer who may be erased, 1 order": World([500], [NewOrder(1, 300)], 3, erased=True),
 }
 
 

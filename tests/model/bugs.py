@@ -229,6 +229,16 @@ def view_does_not_retry_refused_upserts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OrderHistoryView, "_bulk_write", lambda *args: bulk_write(*args)[:0])
 
 
+@bug
+def view_restores_names_of_erased_customers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(view, "NOT_ERASED", {})
+
+
+@bug
+def stored_name_not_erased(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Outbox, "replace_data", lambda *_: [])
+
+
 def _weaken_update(patch: pytest.MonkeyPatch, repository: Any, condition: Any) -> None:
     update = repository.update
 

@@ -96,6 +96,8 @@ class World:
     faults: bool = True
     interleaved: int = 1
     """Largest batch that is interleaved with another invocation."""
+    erased: bool = False
+    """Whether clients may erase the customers."""
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,17 @@ class Request:
     def __str__(self) -> str:
         if self.verb == "cancel":
             return f"POST /orders/{self.number}/cancel"
+        if self.verb == "erase":
+            return f"DELETE /customers/{self.number}"
         return f"POST /{'customers' if self.number <= 10 else 'orders'} ({self.number})"
 
     def make(self, system: System) -> None:
         """Make the request. A retry generates another id than the first attempt."""
         if self.verb == "cancel":
             system.cancel_order(self.number, f"cancel {self.number} {self.attempt}")
+            return
+        if self.verb == "erase":
+            system.erase_customer(self.number, f"erase {self.number} {self.attempt}")
             return
         is_customer = self.number <= 10
         rows = (system.customers if is_customer else system.orders).rows
@@ -286,8 +293,8 @@ class Explorer:
         failed = {action[int(index)][0] for index in result.failed}
         if failed and not fault:
             raise AssertionError("a message failed without a fault")
-        # No version guards a refusal, so the view does not recognise its redelivery.
-        is_guarded = "Failed" not in event_type(action[0][1])
+        # No version guards a refusal or an erasure, so the view does not recognise its redelivery.
+        is_guarded = not event_type(action[0][1]).endswith(("Failed", "Erased"))
         if repeated and name == VIEW and len(action) == 1 and is_guarded:
             assert not result.handled[0].changed, "a redelivered event was reported as a change"
         return frozenset({event_id for event_id, _ in action} - failed)
@@ -296,6 +303,8 @@ class Explorer:
         if name == CUSTOMERS:
             for number, limit in enumerate(self._world.limits, 1):
                 yield Request("create", number, (limit,))
+                if self._world.erased:
+                    yield Request("erase", number)
         elif name == ORDERS:
             for number, order in enumerate(self._world.orders, 11):
                 yield Request("create", number, (order.customer_id, order.total))

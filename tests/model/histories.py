@@ -186,12 +186,14 @@ def _customer_rules(
         yield f"versions are {[event.version for event in changes]}"
     if [e.type for e in changes].count("CustomerCreated") != bool(changes):
         yield "not created exactly once"
+    erased_at = [event.version for event in changes if event.type == "CustomerErased"]
+    yield from _erasure_rules(item, changes, erased_at)
     credit_at: dict[int, int] = {}
     reserved: dict[int | None, int] = {}
     yield from _credit_rules(changes, totals, credit_at, reserved)
     for event in history:
         if event.type.endswith("Failed"):
-            yield from _refusal_rules(event, totals[event.order_id], credit_at)
+            yield from _refusal_rules(event, totals[event.order_id], credit_at, erased_at)
     kept = {order_id: cents for order_id, cents in reserved.items() if cents}
     if reservations != kept:
         yield f"reservations are {dict(reservations)} after {kept}"
@@ -201,6 +203,22 @@ def _customer_rules(
         stored = (int(item["version"]["N"]), int(item["reservedCreditCents"]["N"]))
         if stored != (len(changes), sum(kept.values())):
             yield f"stored with version and reserved credit {stored}"
+
+
+def _erasure_rules(
+    item: Item | None, changes: Sequence[Event], erased_at: Sequence[int]
+) -> Iterator[str]:
+    """Erased at most once, then without a name in the item and in the events, and without reservations."""
+    if len(erased_at) > 1:
+        yield "erased more than once"
+    for event in changes:
+        if event.type == "CustomerCreated" and (event.data["name"] == "erased") != bool(erased_at):
+            yield f"the name {event.data['name']} is stored, erased at {erased_at}"
+        if erased_at and event.type == "CustomerCreditReserved" and event.version > erased_at[0]:
+            yield f"credit of order {event.order_id} reserved after erasure"
+    personal = {"name", "listedCustomerId"} & (item or {}).keys()
+    if item is not None and (bool(personal), "erased" in item) != (not erased_at, bool(erased_at)):
+        yield f"stored with {personal}, erased at {erased_at}"
 
 
 def _credit_rules(
@@ -229,8 +247,14 @@ def _credit_rules(
             yield f"version {event.version} has another available credit than {available}"
 
 
-def _refusal_rules(event: Event, total: int, credit_at: Mapping[int, int]) -> Iterator[str]:
+def _refusal_rules(
+    event: Event, total: int, credit_at: Mapping[int, int], erased_at: Sequence[int]
+) -> Iterator[str]:
     """A refusal was decided on the credit of its version; version 0 is an unknown customer."""
+    if event.data.get("reason") == "CUSTOMER_ERASED":
+        if not erased_at or event.version < erased_at[0]:
+            yield f"order {event.order_id} refused at version {event.version}, erased at {erased_at}"
+        return
     credit = event.data.get("availableCreditCents")
     if credit != credit_at.get(event.version):
         yield f"refusal of order {event.order_id} at version {event.version} with {credit}"
@@ -274,7 +298,8 @@ def _expected_view(
 ) -> dict[str, dict[int, dict[str, Any]]]:
     customers: dict[int, dict[str, Any]] = defaultdict(lambda: {"version": 0})
     orders: dict[int, dict[str, Any]] = defaultdict(lambda: {"version": 0})
-    names = {}
+    names: dict[int, dict[str, Any]] = {}
+    erased = {}
     for event in sorted([*customer_events, *order_events], key=lambda e: e.version):
         data, metadata = event.data, event.metadata
         is_order_event = event.type.startswith("Order")
@@ -286,6 +311,12 @@ def _expected_view(
                 "availableCreditCents": data["creditLimitCents"],
                 "version": 1,
             }
+            continue
+        if event.type == "CustomerErased":
+            erased[event.aggregate_id] = {"erased": True, "version": 0}
+            for document in (customers[event.aggregate_id], names[event.aggregate_id]):
+                document["erased"] = True
+                del document["name"]
             continue
         order = orders[data["orderId"]]
         order.setdefault("events", {})[event.id] = {
@@ -316,4 +347,9 @@ def _expected_view(
                 "version": event.version,
             }
             customers[event.aggregate_id] |= latest
-    return {"customers": dict(customers), "orders": dict(orders), "names": names}
+    return {
+        "customers": dict(customers),
+        "orders": dict(orders),
+        "names": names,
+        "erased": erased,
+    }

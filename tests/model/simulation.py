@@ -34,6 +34,7 @@ MAX_BATCH = 10
 MAX_QUEUE = 100
 """Messages that wait at most while requests are made."""
 CANCEL_RATE = 0.25
+ERASE_RATE = 0.01
 ORDERS_PER_CUSTOMER = 20
 UNKNOWN_CUSTOMER = 10**12
 
@@ -82,7 +83,7 @@ class Simulation:
         return report
 
     def _request(self) -> None:
-        """Create a customer, create an order, or cancel one."""
+        """Create a customer, create an order, cancel one, or erase a customer."""
         if len(self._orders) >= ORDERS_PER_CUSTOMER * len(self._customers):
             number = len(self._customers) + 1
             limit, key = number % 7 * 1500, f"customer {number}"
@@ -95,6 +96,10 @@ class Simulation:
             age = int(self._random.expovariate(0.1)) + 1
             order_id = self._orders[-min(len(self._orders), age)]
             self._retried(ORDERS, lambda: self._system.cancel_order(order_id, f"{next(self._ids)}"))
+        elif self._customers and self._random.random() < ERASE_RATE:
+            erased = self._random.choice(self._customers)
+            request = f"{next(self._ids)}"
+            self._retried(CUSTOMERS, lambda: self._system.erase_customer(erased, request))
         else:
             customer_id = self._random.choice([*self._customers[-3:] * 4, UNKNOWN_CUSTOMER])
             order = (customer_id, self._random.randint(1, 700), f"order {len(self._orders)}")

@@ -40,7 +40,7 @@ class Store:
         self.rows: dict[Key, str] = {}
         self.faults: deque[Fault] = deque()
         self.stream: list[str] = []
-        """The items that were put to the outbox, for the relay."""
+        """The items that were inserted into the outbox, for the relay."""
 
     @property
     def state(self) -> State:
@@ -77,6 +77,10 @@ class MemoryTables(Store):
     def get_all(self, table: str, keys: Iterable[Item]) -> list[Item]:
         return [item for key in keys if (item := self.get(table, key)) is not None]
 
+    def query(self, table: str, key: Item, having: Item) -> Iterator[Item]:
+        values = {**key, **having}
+        return (item for item in self.all(table) if item.items() >= values.items())
+
     def write(self, writes: Sequence[Write]) -> None:
         if len(writes) > MAX_TRANSACTION_ITEMS:
             raise ValueError(f"{len(writes)} items are more than a transaction takes")
@@ -98,8 +102,9 @@ class MemoryTables(Store):
             if write.is_delete:
                 self.rows.pop(key, None)
             else:
+                is_insert = key not in self.rows
                 self.rows[key] = _json(write.item.to_dynamodb_dict())
-                if write.table.endswith("Outbox"):
+                if write.table.endswith("Outbox") and is_insert:
                     self.stream.append(self.rows[key])
 
 
@@ -225,12 +230,15 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$lte": lambda value, bound: value <= bound,
     "$gte": lambda value, bound: value >= bound,
     "$in": lambda value, values: value in values,
+    "$exists": lambda _value, wanted: bool(wanted),
 }
 
 
 def _matches(document: Document, query: Document | None) -> bool:
     for name, condition in (query or {}).items():
         tests = condition if isinstance(condition, dict) else {"$in": [condition]}
+        if name not in document and tests == {"$exists": False}:
+            continue
         if name not in document or not all(
             _OPERATORS[o](document[name], v) for o, v in tests.items()
         ):

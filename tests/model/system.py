@@ -125,6 +125,19 @@ class System:
         except (NotFoundError, OrderNotCancellableError):
             return
 
+    def erase_customer(self, customer_id: int, request: str) -> None:
+        """Erase a customer as the API does. Do nothing if the API refuses it."""
+        self.request = request
+        try:
+            retry_on_conflict(
+                customers_service.erase_customer,
+                self.customer_repository,
+                customer_id,
+                Cause(request),
+            )
+        except NotFoundError:
+            return
+
     def deliver(self, subscriber: str, bodies: Sequence[str]) -> BatchResult:
         """Deliver one batch of messages. The message ids are their indexes."""
         records = [{"messageId": str(i), "body": body} for i, body in enumerate(bodies)]

@@ -11,21 +11,27 @@ from tests.model.system import CUSTOMERS, ORDERS, System, event_type
 
 ONE_ORDER = World([500], [NewOrder(1, 300)])
 TWO_ORDERS = World([500], [NewOrder(1, 300), NewOrder(1, 300, cancelled=False)], faults=False)
+ERASED = World([500], [NewOrder(1, 300, cancelled=False)], faults=False, erased=True)
 MAX_STATES = 3000
 
 
 def search() -> list[Result]:
-    """Explore two small worlds, and the view for the events of an approved order, until a rule is broken."""
-    results = [explore(ONE_ORDER, MAX_STATES)]
-    if results[-1].problems:
-        return results
-    approved = min(
-        (tables for tables in results[0].histories if "OrderApproved" in str(tables)),
-        key=lambda tables: len(tables[0] | tables[1]),
-    )
-    results.append(explore_view(approved, faults=False))
-    if not results[-1].problems:
-        results.append(explore(TWO_ORDERS, MAX_STATES))
+    """Explore small worlds, and the view for an approved order and for an erased customer, until a rule is broken."""
+    results: list[Result] = []
+    for world, outcome in (
+        (ONE_ORDER, "OrderApproved"),
+        (ERASED, "CustomerErased"),
+        (TWO_ORDERS, ""),
+    ):
+        results.append(explore(world, MAX_STATES))
+        if results[-1].problems:
+            break
+        if outcome:
+            histories = [tables for tables in results[-1].histories if outcome in str(tables)]
+            shortest = min(histories, key=lambda tables: len(tables[0] | tables[1]))
+            results.append(explore_view(shortest, faults=False))
+        if results[-1].problems:
+            break
     return results
 
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from customers.events import CustomerCreated, CustomerCreditReleased, CustomerCreditReserved
+from customers.events import (
+    CustomerCreated,
+    CustomerCreditReleased,
+    CustomerCreditReserved,
+    CustomerErased,
+)
 from shared.money import ZERO, Money
 
 
 class CustomerCreditLimitExceededError(Exception):
     """The order total exceeds the customer's available credit."""
+
+
+class CustomerErasedError(Exception):
+    """The customer was erased and takes no more orders."""
 
 
 @dataclass
@@ -21,11 +30,15 @@ class Customer:
     """
 
     id: int
-    name: str
+    name: str | None
+    """None if the customer was erased."""
     credit_limit: Money
     reserved_credit: Money = ZERO
     version: int = 0
     reservations: dict[int, Money] = field(default_factory=dict)
+    erased: bool = False
+    created_event_id: str | None = None
+    """Id of the stored CustomerCreated. Older code did not keep it."""
 
     @classmethod
     def create(
@@ -43,10 +56,19 @@ class Customer:
     def available_credit(self) -> Money:
         return self.credit_limit - self.reserved_credit
 
+    def erase(self) -> CustomerErased:
+        """Remove the personal data. Reservations stay and can be released. Raises: CustomerErasedError."""
+        if self.erased:
+            raise CustomerErasedError
+        self.name = None
+        self.erased = True
+        self.version += 1
+        return CustomerErased(customer_id=self.id)
+
     def reserve_credit(self, order_id: int, order_total: Money) -> CustomerCreditReserved:
         """Reserve credit for an order that has no reservation yet.
 
-        Raises: CustomerCreditLimitExceededError; ValueError if the total is not positive or the order has a
+        Raises: CustomerErasedError; CustomerCreditLimitExceededError; ValueError if the total is not positive or the order has a
         reservation.
         Source: Eventuate Tram Customers and Orders, Customer.reserveCredit.
         """
@@ -54,6 +76,8 @@ class Customer:
             raise ValueError("an order total must be positive")
         if order_id in self.reservations:
             raise ValueError(f"order {order_id} has a reservation")
+        if self.erased:
+            raise CustomerErasedError
         if order_total > self.available_credit:
             raise CustomerCreditLimitExceededError
         self.reservations[order_id] = order_total

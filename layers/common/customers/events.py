@@ -31,6 +31,15 @@ class CustomerCreated(CustomerEvent):
     credit_limit: Money = field(metadata={"minimum": 0})
 
 
+PERSONAL_DATA = {"name": "erased"}
+"""The fields of a stored CustomerCreated that erasure replaces, in JSON. The values are valid in its schema."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerErased(CustomerEvent):
+    """The customer's personal data was erased. The customer takes no more orders."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CustomerCreditReserved(CustomerEvent):
     """Credit was reserved for the order, which can now be approved."""

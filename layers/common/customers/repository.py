@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Self
 
-from pynamodb.attributes import DiscriminatorAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import (
+    BooleanAttribute,
+    DiscriminatorAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
 from pynamodb.models import Model
 
 from customers.customer import Customer
+from customers.events import PERSONAL_DATA, CustomerCreated
 from messaging.dynamodb import Database, Write
 from messaging.envelope import DomainEventEnvelope
 from messaging.idempotency import create_once
@@ -25,7 +32,8 @@ from shared.money import Money
 _CUSTOMER = "CUSTOMER"
 _RESERVATION = "RESERVATION#"
 _LISTING_INDEX = "Listing"
-"""A sparse, keys-only index of customers without their reservations. A change of credit does not update it."""
+"""A sparse, keys-only index of customers without their reservations. A change of credit does not update it.
+Erased customers are not in it."""
 
 
 class CustomersItem(Model):
@@ -38,11 +46,13 @@ class CustomersItem(Model):
 
 
 class CustomerItem(CustomersItem, discriminator="Customer"):
-    listed_customer_id = NumberAttribute(attr_name="listedCustomerId")
-    name = UnicodeAttribute()
+    listed_customer_id = NumberAttribute(attr_name="listedCustomerId", null=True)
+    name = UnicodeAttribute(null=True)
     credit_limit_cents = NumberAttribute(attr_name="creditLimitCents")
     reserved_credit_cents = NumberAttribute(attr_name="reservedCreditCents")
     version = NumberAttribute()
+    erased = BooleanAttribute(null=True)
+    created_event_id = UnicodeAttribute(attr_name="createdEventId", null=True)
 
 
 class ReservationItem(CustomersItem, discriminator="Reservation"):
@@ -99,13 +109,14 @@ class CustomerRepository:
         """Load up to `limit` (at most 100) customers in no particular order, from behind the id `after`.
 
         Return them with the id to continue from, which is None at the end. A customer created within the last
-        second may be missing: the index is eventually consistent.
+        second may be missing: the index is eventually consistent. Erased customers are left out.
         """
         start = _key(after, _CUSTOMER) | {"listedCustomerId": {"N": str(after)}} if after else None
         listed, last = self._database.scan(self._table, limit, start, _LISTING_INDEX)
         keys = [{name: item[name] for name in ("customerId", "sk")} for item in listed]
         items = self._database.get_all(self._table, keys)
         customers = [_to_customer(CustomersItem.from_raw_data(dict(item))) for item in items]
+        customers = [customer for customer in customers if not customer.erased]
         return customers, int(last["customerId"]["N"]) if last else None
 
     def insert(
@@ -118,8 +129,19 @@ class CustomerRepository:
 
         Raises: RequestAlreadyHandledError; IdempotencyKeyReusedError; WriteConflictError if the id is taken.
         """
+        customer = replace(customer, created_event_id=created.metadata.event_id)
         insert = Write(self._table, _to_item(customer), CustomersItem.sk.does_not_exist())
         create_once(self.outbox, insert, created, request, self._idempotency_table)
+
+    def erase(self, before: Customer, after: Customer, erased: DomainEventEnvelope) -> None:
+        """Write the erased customer and its event, and erase the name in the stored CustomerCreated, atomically.
+
+        Raises: WriteConflictError.
+        """
+        replaced = self.outbox.replace_data(
+            after.id, CustomerCreated.__name__, after.created_event_id, PERSONAL_DATA
+        )
+        self.outbox.write([erased], [*self.update(before, after), *replaced])
 
     def update(self, before: Customer, after: Customer) -> Sequence[Write]:
         """Return the writes of a changed customer, conditional on the version that was loaded."""
@@ -152,6 +174,8 @@ def _to_customer(item: CustomersItem) -> Customer:
         credit_limit=Money(int(item.credit_limit_cents)),
         reserved_credit=Money(int(item.reserved_credit_cents)),
         version=int(item.version),
+        erased=bool(item.erased),
+        created_event_id=item.created_event_id,
     )
 
 
@@ -159,9 +183,11 @@ def _to_item(customer: Customer) -> CustomerItem:
     return CustomerItem(
         customer.id,
         _CUSTOMER,
-        listed_customer_id=customer.id,
+        listed_customer_id=None if customer.erased else customer.id,
         name=customer.name,
         credit_limit_cents=customer.credit_limit.cents,
         reserved_credit_cents=customer.reserved_credit.cents,
         version=customer.version,
+        erased=customer.erased or None,
+        created_event_id=customer.created_event_id,
     )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from customers.customer import Customer, CustomerCreditLimitExceededError
+from customers.customer import (
+    Customer,
+    CustomerCreditLimitExceededError,
+    CustomerErasedError,
+)
 from customers.events import (
     CustomerCreditReleased,
     CustomerCreditReservationFailed,
@@ -50,31 +55,53 @@ def create_customer(
 
 
 def find_customer(customers: CustomerRepository, customer_id: int) -> Customer:
-    """Load a customer. Raises: CustomerNotFoundError."""
+    """Load a customer. Raises: CustomerNotFoundError, also if the customer was erased."""
+    customer = customers.find(customer_id)
+    if customer is None or customer.erased:
+        raise CustomerNotFoundError(customer_id)
+    return customer
+
+
+def erase_customer(
+    customers: CustomerRepository, customer_id: int, cause: Cause
+) -> DomainEventEnvelope | None:
+    """Erase a customer's personal data. Return the published event, or None if the customer is erased already.
+
+    Raises: CustomerNotFoundError; WriteConflictError.
+    """
     customer = customers.find(customer_id)
     if customer is None:
         raise CustomerNotFoundError(customer_id)
-    return customer
+    if customer.erased:
+        return None
+    before = replace(customer)
+    envelope = DomainEventEnvelope.wrap(customer.erase(), customer.version, cause)
+    customers.erase(before, customer, envelope)
+    return envelope
 
 
 def reserve_credit(customer: Customer | None, order: OrderCreated) -> CustomerEvent | None:
     """Reserve credit for a new order, or refuse it. Return None if credit is reserved already."""
     if customer is None:
-        return CustomerValidationFailed(
-            customer_id=order.customer_id,
-            order_id=order.order_id,
-            reason=ValidationFailureReason.UNKNOWN_CUSTOMER,
-        )
+        return _refuse(order, ValidationFailureReason.UNKNOWN_CUSTOMER)
     if order.order_id in customer.reservations:
         return None
     try:
         return customer.reserve_credit(order.order_id, order.order_total)
+    except CustomerErasedError:
+        return _refuse(order, ValidationFailureReason.CUSTOMER_ERASED)
     except CustomerCreditLimitExceededError:
         return CustomerCreditReservationFailed(
             customer_id=customer.id,
             order_id=order.order_id,
             available_credit=customer.available_credit,
         )
+
+
+def _refuse(order: OrderCreated, reason: ValidationFailureReason) -> CustomerValidationFailed:
+    return CustomerValidationFailed(
+        customer_id=order.customer_id, order_id=order.order_id, reason=reason
+    )
 
 
 def release_credit(

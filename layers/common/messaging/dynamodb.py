@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,24 @@ class Database:
             if not pending:
                 return found
         raise WriteConflictError
+
+    def query(self, table: str, key: Item, having: Item) -> Iterator[Item]:
+        """Yield, by consistent reads, the items with these values of key attributes and of other attributes."""
+        values = {**key, **having}
+        request: dict[str, Any] = {
+            "TableName": table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": " AND ".join(f"#{name} = :{name}" for name in key),
+            "FilterExpression": " AND ".join(f"#{name} = :{name}" for name in having),
+            "ExpressionAttributeNames": {f"#{name}": name for name in values},
+            "ExpressionAttributeValues": {f":{name}": value for name, value in values.items()},
+        }
+        while True:
+            page = self._connection.dispatch("Query", request)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def scan(
         self, table: str, limit: int, after: Item | None, index: str | None = None

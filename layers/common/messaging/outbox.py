@@ -6,7 +6,9 @@ published if and only if its state change committed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.models import Model
@@ -27,7 +29,7 @@ class EventAlreadyPublishedError(Exception):
 
 
 class OutboxItem(Model):
-    """One event. Inserted once and never updated: the outbox is also the log of all events that have not expired."""
+    """One event. Inserted once; only personal data in it is replaced. The log of all events that have not expired."""
 
     class Meta:
         table_name = ""  # given to each request: messaging/dynamodb.py
@@ -67,10 +69,30 @@ class Outbox:
             self._database.write([*inserts, *aggregate_writes])
         except ConditionFailedError as error:
             # A redelivered event fails the aggregate's version condition too. It is a duplicate, not a conflict.
-            published = [w.item.event_id for w, _ in error.failed if isinstance(w.item, OutboxItem)]
-            if published:
+            ids = {envelope.metadata.event_id for envelope in events}
+            items = [w.item for w, _ in error.failed if isinstance(w.item, OutboxItem)]
+            if published := [item.event_id for item in items if item.event_id in ids]:
                 raise EventAlreadyPublishedError(published) from error
             raise
+
+    def replace_data(
+        self, aggregate_id: int, event_type: str, event_id: str | None, data: Mapping[str, Any]
+    ) -> Sequence[Write]:
+        """Return the write that replaces fields of an aggregate's only event of a type; none if it is not stored.
+
+        Without the event's id, all events of the aggregate are read, in pages of 1 MB. The stream has the write as
+        MODIFY, which the relay's filter leaves out.
+        """
+        key = {"aggregateId": {"S": str(aggregate_id)}}
+        if event_id is not None:
+            key["eventId"] = {"S": event_id}
+        for found in self._database.query(self._table, key, {"eventType": {"S": event_type}}):
+            item = OutboxItem.from_raw_data(dict(found))
+            detail = json.loads(item.detail)
+            detail["data"] |= data
+            item.detail = json.dumps(detail, separators=(",", ":"))
+            return [Write(self._table, item, OutboxItem.event_id.exists())]
+        return []
 
     def _insert(self, envelope: DomainEventEnvelope) -> Write:
         metadata = envelope.metadata

@@ -1,17 +1,20 @@
 """The projection: the changes that each event makes to the documents of the view.
 
 Events arrive in any order and any number of times. So a change is made only of
-- *facts*: fields that are written once, or always with the same value, and
-- *latest* fields, which change with the version of an aggregate and are guarded by it.
+- *facts*: fields that are written once, or always with the same value,
+- *latest* fields, which change with the version of an aggregate and are guarded by it, and
+- *personal* facts, which erasure removes from a document for good. It marks the document with `erased: true`, and
+  later events do not write them to such a document.
 
-Both converge. Documents (amounts in cents, instants as ISO 8601 texts):
+All converge. Documents (amounts in cents, instants as ISO 8601 texts):
 
-    customers  {_id: customerId, name, creditLimitCents, availableCreditCents, version,
+    customers  {_id: customerId, name, creditLimitCents, availableCreditCents, version, erased,
                 orders: {"<orderId>": {orderTotalCents, createdAt, states: {"<version>": state}, rejectionReason}}}
     orders     {_id: orderId, customerId, orderTotalCents, createdAt, state, rejectionReason, version,
                 customerKey, stateKey, timeline: {"<version>": {state, at}},
                 events: {"<eventId>": {event: {...}, deliveries: {"<milliseconds>": count}, rebuiltAt}}}
-    names      {_id: customerId, name}: the customers that exist, to count them
+    names      {_id: customerId, name, erased}: all customers
+    erased     {_id: customerId, erased}: the erased ones. The difference of both is the number of customers
 
 `customerKey` and `stateKey` are the sort keys `customer#order` and `customer#state#order`. A single-field index on
 each makes every page equally cheap, on every database that speaks the protocol.
@@ -28,6 +31,7 @@ from customers.events import (
     CustomerCreated,
     CustomerCreditReleased,
     CustomerCreditReserved,
+    CustomerErased,
     CustomerEvent,
 )
 from messaging.domain_event import DomainEvent
@@ -35,7 +39,10 @@ from messaging.envelope import DomainEventEnvelope
 from orders.events import OrderEvent, OrderState
 from shared.clock import format_instant
 
-CUSTOMERS, ORDERS, NAMES = "customers", "orders", "names"
+CUSTOMERS, ORDERS, NAMES, ERASED = "customers", "orders", "names", "erased"
+
+PERSONAL_FIELDS = ("name",)
+"""All fields with personal data, of any document. Erasure removes them."""
 
 EVENTS: tuple[type[DomainEvent], ...] = (
     *CustomerEvent.__subclasses__(),
@@ -51,13 +58,18 @@ class DocumentChange:
     """The change that one or several events make to a document. Keys are paths, such as `timeline.2`."""
 
     version: int = 0
-    """The version that guards `latest`; 0 if there are only facts."""
+    """The version that guards `latest`; 0 if there is none."""
     latest: Fields = field(default_factory=dict)
     facts: Fields = field(default_factory=dict)
+    personal: Fields = field(default_factory=dict)
+    """Facts among PERSONAL_FIELDS; none if the change erases them."""
+    erases: bool = False
 
     def merge(self, other: DocumentChange) -> None:
         """Add the other change. The latest fields are those of the higher version."""
         self.facts |= other.facts
+        self.erases |= other.erases
+        self.personal = {} if self.erases else self.personal | other.personal
         if other.version > self.version:
             self.version, self.latest = other.version, other.latest
 
@@ -103,10 +115,14 @@ def _project(projected: Projected) -> Iterable[tuple[Key, DocumentChange]]:
         limit = event.credit_limit.cents
         name = {"name": event.name}
         customer = DocumentChange(
-            version, {"availableCreditCents": limit}, {**name, "creditLimitCents": limit}
+            version, {"availableCreditCents": limit}, {"creditLimitCents": limit}, name
         )
         yield (CUSTOMERS, event.customer_id), customer
-        yield (NAMES, event.customer_id), DocumentChange(facts=name)
+        yield (NAMES, event.customer_id), DocumentChange(personal=name)
+        return
+    if isinstance(event, CustomerErased):
+        for collection in (CUSTOMERS, NAMES, ERASED):
+            yield (collection, event.customer_id), DocumentChange(erases=True)
         return
     order_id: int = event.order_id  # type: ignore[attr-defined]  # all other events concern an order
     yield (ORDERS, order_id), DocumentChange(facts=_event_facts(projected))

@@ -10,7 +10,7 @@ from typing import Any
 from pymongo import DESCENDING
 
 from order_history.connection import Document, ViewConnection, survives_rotation
-from order_history.projection import CUSTOMERS, NAMES, ORDERS, customer_key, state_key
+from order_history.projection import CUSTOMERS, ERASED, NAMES, ORDERS, customer_key, state_key
 from order_history.view import RECENT_ORDERS
 from orders.events import OrderState, RejectionReason
 from shared.clock import format_instant
@@ -90,8 +90,11 @@ class OrderHistoryQueries:
 
     @survives_rotation
     def count_customers(self) -> int:
-        """Return the number of customers, from the collection's metadata: the cost does not grow."""
-        return self.connection.database[NAMES].estimated_document_count()
+        """Return the number of customers, from the collections' metadata: the cost does not grow."""
+        all_customers, erased = (
+            self.connection.database[name].estimated_document_count() for name in (NAMES, ERASED)
+        )
+        return all_customers - erased
 
     @survives_rotation
     def find_history(
@@ -99,7 +102,7 @@ class OrderHistoryQueries:
     ) -> CustomerHistory | None:
         """Find a customer with up to `limit` orders (in `state`) with ids below `before`, the latest first.
 
-        Return None for a customer whose CustomerCreated the view has not seen.
+        Return None for a customer whose CustomerCreated the view has not seen, and for an erased one.
         """
         customer = self.connection.database[CUSTOMERS].find_one({"_id": customer_id})
         if customer is None or "name" not in customer:

@@ -20,6 +20,7 @@ from order_history.projection import (
     CUSTOMERS,
     EVENTS,
     ORDERS,
+    PERSONAL_FIELDS,
     DocumentChange,
     Key,
     Projected,
@@ -36,6 +37,7 @@ RECENT_ORDERS = 100
 _EVICTION_INTERVAL = 16
 """One in so many new orders evicts its customer's oldest ones. The document exceeds RECENT_ORDERS by about as many."""
 _DUPLICATE_KEY = 11000
+NOT_ERASED: Document = {"erased": {"$exists": False}}
 
 
 Bulk = list[UpdateOne]
@@ -85,7 +87,7 @@ class OrderHistoryView:
         refused = self._bulk_write(collection, [_upsert(k, c) for k, c in items])
         if not refused:
             return set()
-        # A refused upsert means that the document exists: with a later version, or inserted a moment ago.
+        # A refused upsert means that the document exists: with a later version, erased, or inserted a moment ago.
         repeated = [items[index] for index in refused]
         updates = [update for key, change in repeated for update in _updates(key, change)]
         self._bulk_write(collection, updates)
@@ -159,24 +161,39 @@ class OrderHistoryView:
 
 
 def _upsert(key: Key, change: DocumentChange) -> UpdateOne:
-    if not change.version:
+    found = _older(key, change) if change.version else {"_id": key[1]}
+    update = _facts(change)
+    update["$set"] |= change.personal
+    if change.personal:
+        found |= NOT_ERASED
+    if change.version:
+        update["$set"] |= {**change.latest, "version": change.version}
+    else:
         # The version makes the document match the guard of the event that comes later.
-        update = {"$set": change.facts, "$setOnInsert": {"version": 0}}
-        return UpdateOne({"_id": key[1]}, update, upsert=True)
-    return UpdateOne(_older(key, change), _all_fields(change), upsert=True)
+        update["$setOnInsert"] = {"version": 0}
+    return UpdateOne(found, update, upsert=True)
 
 
 def _updates(key: Key, change: DocumentChange) -> Bulk:
-    """Return the updates of an existing document: all fields if it is older, and the facts in any case."""
-    updates = [UpdateOne(_older(key, change), _all_fields(change))] if change.version else []
-    if change.facts:
-        updates.append(UpdateOne({"_id": key[1]}, {"$set": change.facts}))
+    """Return the updates of an existing document: the facts in any case, other fields as far as their guards allow."""
+    updates = []
+    if change.version:
+        latest = {**change.facts, **change.latest, "version": change.version}
+        updates.append(UpdateOne(_older(key, change), {"$set": latest}))
+    if change.personal:
+        personal = {**change.facts, **change.personal}
+        updates.append(UpdateOne({"_id": key[1], **NOT_ERASED}, {"$set": personal}))
+    if change.facts or change.erases:
+        updates.append(UpdateOne({"_id": key[1]}, _facts(change)))
     return updates
+
+
+def _facts(change: DocumentChange) -> Document:
+    if not change.erases:
+        return {"$set": {**change.facts}}
+    removed = dict.fromkeys(PERSONAL_FIELDS, "")
+    return {"$set": {**change.facts, "erased": True}, "$unset": removed}
 
 
 def _older(key: Key, change: DocumentChange) -> Document:
     return {"_id": key[1], "version": {"$lt": change.version}}
-
-
-def _all_fields(change: DocumentChange) -> Document:
-    return {"$set": {**change.facts, **change.latest, "version": change.version}}

@@ -90,11 +90,13 @@ def to_problem(error: Exception, log_keys: dict[str, Any]) -> Response[str]:
 
 
 def refusals(
-    *errors: type[DomainError], headers: Collection[str] = ()
+    *errors: type[DomainError],
+    headers: Collection[str] = (),
+    success: HTTPStatus = HTTPStatus.OK,
 ) -> dict[int, OpenAPIResponse]:
-    """Return the documented `responses` of a route: 200 with its headers, and the problem document of each error."""
+    """Return the documented `responses` of a route: its success with headers, and the problem document of each error."""
     responses: dict[int, OpenAPIResponse] = {
-        200: {"description": "OK", "headers": {name: {} for name in headers}}
+        success.value: {"description": success.phrase, "headers": {name: {} for name in headers}}
     }
     for error in errors:
         responses[_status(error).value] = documented(

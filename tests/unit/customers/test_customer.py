@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from customers.customer import Customer, CustomerCreditLimitExceededError
-from customers.events import CustomerCreated, CustomerCreditReleased, CustomerCreditReserved
+from customers.customer import (
+    Customer,
+    CustomerCreditLimitExceededError,
+    CustomerErasedError,
+)
+from customers.events import (
+    CustomerCreated,
+    CustomerCreditReleased,
+    CustomerCreditReserved,
+    CustomerErased,
+)
 from shared.money import MAX_CENTS, ZERO, Money
 
 
@@ -40,6 +49,22 @@ def test_reservation_lowers_the_available_credit_and_release_restores_it() -> No
     assert released == CustomerCreditReleased(
         customer_id=1, order_id=7, available_credit=Money(500)
     )
+
+
+def test_erased_customer_has_no_name_takes_no_orders_and_releases_credit() -> None:
+    customer = a_customer(limit=500)
+    customer.reserve_credit(7, Money(400))
+
+    assert customer.erase() == CustomerErased(customer_id=1)
+
+    assert (customer.name, customer.erased, customer.version) == (None, True, 3)
+    with pytest.raises(CustomerErasedError):
+        customer.reserve_credit(8, Money(1))
+    with pytest.raises(CustomerErasedError):
+        customer.erase()
+    assert (customer.reserved_credit, customer.version) == (Money(400), 3)
+    customer.release_credit(7)
+    assert (customer.available_credit, customer.version) == (Money(500), 4)
 
 
 @given(st.integers(0, MAX_CENTS), st.integers(1, MAX_CENTS))

@@ -18,12 +18,13 @@ STATES = [
     ("APPROVED", None),
     ("REJECTED", "INSUFFICIENT_CREDIT"),
     ("CANCELLED", None),
-    ("REJECTED", "UNKNOWN_CUSTOMER"),
+    *[("REJECTED", "UNKNOWN_CUSTOMER")] * 2,
+    ("REJECTED", "CUSTOMER_ERASED"),
 ]
 
 
 class FakeApi:
-    """A customer with one order in each final state, an unknown customer's order, and the view of them."""
+    """A customer with one order in each final state, orders of an unknown and an erased one, and the view of them."""
 
     def __init__(self) -> None:
         self.customer = {
@@ -35,7 +36,7 @@ class FakeApi:
         self.placed: list[dict[str, Any]] = [
             {
                 "orderId": number,
-                "customerId": 1 if number < 3 else 99,
+                "customerId": (1, 1, 1, 99, 99, 8)[number],
                 "orderTotal": FOUR,
                 "orderState": state,
                 "rejectionReason": reason,
@@ -79,10 +80,11 @@ FAULTS: dict[str, Callable[[FakeApi], object]] = {
     "1 orders are still PENDING": change_order(1, orderState="PENDING"),
     "name is Joe, and Jane in Customers": lambda a: a.view_of_customer.update(name="Joe"),
     "order 2 is None": lambda a: a.view.pop("2"),
-    "order 5 is ('APPROVED'": lambda a: a.view.update({"5": {**a.view["0"], "orderId": 5}}),
+    "order 6 is ('APPROVED'": lambda a: a.view.update({"6": {**a.view["0"], "orderId": 6}}),
     "order 1 is ('REJECTED'": lambda a: a.view["1"].update(rejectionReason=None),
-    "of unknown customer 99 is not in the view": lambda a: a.view.pop("3"),
-    "of unknown customer 99 is APPROVED": change_order(
+    "missing customer 1 is in the view": lambda a: a.customer.update(customerId=7),
+    "of missing customer 99 is not in the view": lambda a: a.view.pop("3"),
+    "of missing customer 99 is APPROVED": change_order(
         3, orderState="APPROVED", rejectionReason=None
     ),
 }
