@@ -68,8 +68,8 @@ class Customer:
     def reserve_credit(self, order_id: int, order_total: Money) -> CustomerCreditReserved:
         """Reserve credit for an order that has no reservation yet.
 
-        Raises: CustomerErasedError; CustomerCreditLimitExceededError; ValueError if the total is not positive or the order has a
-        reservation.
+        Raises: CustomerErasedError; CustomerCreditLimitExceededError; ValueError if the total is not positive or the
+        order has a reservation.
         Source: Eventuate Tram Customers and Orders, Customer.reserveCredit.
         """
         if order_total <= ZERO:

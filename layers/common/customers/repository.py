@@ -32,8 +32,7 @@ from shared.money import Money
 _CUSTOMER = "CUSTOMER"
 _RESERVATION = "RESERVATION#"
 _LISTING_INDEX = "Listing"
-"""A sparse, keys-only index of customers without their reservations. A change of credit does not update it.
-Erased customers are not in it."""
+"""A sparse, keys-only index of customers: no reservations, no erased customers. A change of credit does not update it."""
 
 
 class CustomersItem(Model):
