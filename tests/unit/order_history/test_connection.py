@@ -30,13 +30,14 @@ class Stub:
     def close(self) -> None:
         self.closed = True
 
-    def __getitem__(self, _collection: str) -> Stub:
+    def __getitem__(self, collection: str) -> Stub:
+        self._collection = collection
         return self
 
     def estimated_document_count(self) -> int:
         if not self.accepted:
             raise OperationFailure("refused", self.code)
-        return 3
+        return {"names": 4, "erased": 1}[self._collection]
 
 
 class Server:
