@@ -33,7 +33,7 @@ OPERATORS = [
 ]
 KEY = re.compile(r"\d{19}#((PENDING|APPROVED|REJECTED|CANCELLED)#)?\d{19}")
 FIELD = re.compile(
-    r"name|(creditLimit|availableCredit|orderTotal)Cents|version|customerId|customerKey|stateKey|state"
+    r"name|erased|(creditLimit|availableCredit|orderTotal)Cents|version|customerId|customerKey|stateKey|state"
     r"|rejectionReason|createdAt|timeline\.\d+|events\.[0-9a-f-]{36}\.(event|rebuiltAt|deliveries\.\d+)"
     r"|orders\.\d+\.(orderTotalCents|createdAt|rejectionReason|states\.\d+)|orders\.\d+"
 )
@@ -71,12 +71,13 @@ def _check_update(update: dict[str, Any]) -> None:
     if "version" in query:
         ((operator, version),) = query["version"].items()
         assert (operator, type(version)) == ("$lt", int)
-    assert query.keys() <= {"_id", "version"}
+    assert query.get("erased", {"$exists": False}) == {"$exists": False}
+    assert query.keys() <= {"_id", "version", "erased"}
     assert change.keys() <= {"$set", "$setOnInsert", "$unset"}
     for path, value in [item for fields in change.values() for item in fields.items()]:
         assert FIELD.fullmatch(path), path
         fields = value if isinstance(value, dict) else {"value": value}
-        assert all(v is None or type(v) in (int, str) for v in fields.values()), value
+        assert all(v is None or type(v) in (bool, int, str) for v in fields.values()), value
         assert all(name.isalpha() for name in fields), value
 
 
@@ -98,7 +99,7 @@ def test_valid_requests_send_known_queries(recorder: Recorder) -> None:
     token = send(handler, CUSTOMER, query={"limit": 1}).json["nextToken"]
     assert send(handler, CUSTOMER, query={"nextToken": token}).status == 200
 
-    assert check(recorder) == 8
+    assert check(recorder) == 9
 
 
 def test_operator_in_a_parameter_is_refused_without_a_query(recorder: Recorder) -> None:
