@@ -50,13 +50,13 @@ STACKS = ("token_stack", "production", "operated", "stack", "local_stack", "base
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run all tests of a stack, and start with the stacks: they take longest."""
+    """Let one process run all tests of a stack or of a file with stacks, and start with them: they take longest."""
 
     def stack_of(item: pytest.Item) -> str:
         if item.path.parent.name not in ("e2e", "ops", "browser"):
             return ""
         names = getattr(item, "fixturenames", ())
-        found = next((name for name in STACKS if name in names), "")
+        found = next((name for name in STACKS if name in names), item.path.stem)
         return "local_stack" if found in ("base_url", "api") else found
 
     items.sort(key=lambda item: not stack_of(item))
