@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import Field
 
+from order_history.candidates import SearchQuery
 from order_history.connection import connect_from_environment
 from order_history.queries import CustomerHistory, OrderHistoryQueries, OrderInView
+from order_history.search import OrderHistorySearch, Position
+from order_history.terms import MAX_WORDS, parse_query
 from orders.events import OrderState, RejectionReason
 from rest_api.fields import EventId, IdInPath, IdInResponse, Instant, MoneyResponse, WireModel
 from rest_api.pagination import (
     NextToken,
     PageLimit,
     decode_next_token,
+    decode_position,
     encode_next_token,
     slice_page,
 )
 from rest_api.problems import refusals
 from rest_api.resolver import RestApi
 from rest_api.waiting import MinVersion, Prefer
-from shared.errors import NotFoundError, NotYetError
+from shared.errors import InvalidRequestError, NotFoundError, NotYetError
 
 api = RestApi("orderhistory")
 view = OrderHistoryQueries(connect_from_environment())
@@ -94,6 +98,27 @@ class OrderEventsResponse(WireModel):
     next_token: str | None
 
 
+class CustomerHit(WireModel):
+    kind: Literal["customer"]
+    customer_id: IdInResponse
+    name: str
+    credit_limit: MoneyResponse
+    available_credit: MoneyResponse
+
+
+class OrderHit(OrderInHistory):
+    kind: Literal["order"]
+    customer_id: IdInResponse
+    customer_name: Annotated[
+        str | None, Field(description="Null if the view does not have the customer.")
+    ]
+
+
+class SearchResponse(WireModel):
+    hits: list[Annotated[CustomerHit | OrderHit, Field(discriminator="kind")]]
+    next_token: str | None
+
+
 @api.get("/customers/count")
 def count_customers() -> int:
     """Count the customers in the view."""
@@ -132,6 +157,32 @@ def get_order_history(
         orders={str(order.order_id): order for order in history.orders},
         next_token=encode_next_token(history.orders[-1].order_id) if history.has_more else None,
     )
+
+
+@api.get("/orderhistory/search")
+def search_order_history(
+    q: Annotated[str, Query(min_length=1, max_length=100, description="Words, ids and amounts.")],
+    state: Annotated[OrderState | None, Query(description="Only orders in this state.")] = None,
+    limit: PageLimit = 20,
+    next_token: NextToken = None,
+) -> SearchResponse:
+    """Find customers, then orders, by all words of a text. Case, accents and the order of words do not matter.
+
+    A word is the beginning of a word of the customer's name or of a state, an id of a customer or an order, or an
+    amount (credit limit or order total), whose last places may be left out: 12.50, 12.5 or 12. A page may have fewer
+    hits than `limit`, even none, and still a `nextToken`.
+    """
+    if api.caller.customer_id is None:
+        api.caller.check_all_customers()
+    query = SearchQuery(parse_query(q), state, api.caller.customer_id)
+    if not 1 <= len(query.words) <= MAX_WORDS:
+        raise InvalidRequestError(
+            f"The search q needs 1 to {MAX_WORDS} words with letters or digits."
+        )
+    after = decode_position(next_token, lambda text: Position.parse(text, query))
+    page = OrderHistorySearch(view.connection).search(query, limit, after)
+    end = None if page.end is None else str(page.end)
+    return SearchResponse(hits=page.hits, next_token=encode_next_token(end))
 
 
 @api.get(

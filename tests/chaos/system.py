@@ -39,7 +39,7 @@ Item = dict[str, Any]
 SUBSCRIBERS = ("customers-subscriber", "orders-subscriber", "order-history-projection")
 OUTBOXES = ("CustomersOutbox", "OrdersOutbox")
 TABLES = ("Customers", "Orders", *OUTBOXES)
-VIEW = ("customers", "orders", "names")
+VIEW = ("customers", "orders", "names", "customerTerms")
 VISIBILITY_SECONDS = 15
 """Visibility timeout of the queues. Shorter than in the template, but not shorter than the functions' timeout."""
 WARM_UP_ORDERS = 16

@@ -126,7 +126,7 @@ def test_invalid_page_returns_400(api: ApiClient) -> None:
         "YWZ0ZXI6MQ%3D%3D",  # padded
         "YWZ0!ZXI6MQ",
         "eyIkZ3QiOiAiIn0",  # {"$gt": ""}
-        "A" * 65,
+        "A" * 301,
     )
     queries = [f"limit={limit}" for limit in limits] + [f"nextToken={token}" for token in tokens]
     for query in (*queries, "limit[$gt]=1&limit=0"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -156,6 +157,39 @@ def test_lists_and_count_include_a_new_customer_and_its_order(api: ApiClient) ->
     )
     assert order_id in {order["orderId"] for order in api.orders()}
     wait_until(count, lambda found: found == known + 1, DEADLINE_SECONDS)
+
+
+def test_search_finds_a_customer_and_its_orders(api: ApiClient) -> None:
+    unique = f"x{uuid.uuid4().hex}"
+    customer_id = api.create_customer(f"Zoë {unique}-Müller", Decimal("77.50"))
+    approved = api.create_order(customer_id, Decimal("12.50"))
+    assert decided(api, approved)["orderState"] == "APPROVED"
+    rejected = api.create_order(customer_id, 100)
+
+    def search(**query: Any) -> tuple[list[int], str | None]:
+        page = api.request("GET", "/orderhistory/search", params=query).json()
+        ids = [h["orderId"] if h["kind"] == "order" else h["customerId"] for h in page["hits"]]
+        return ids, page["nextToken"]
+
+    searches: list[tuple[dict[str, Any], list[int]]] = [
+        ({"q": f"MULLER {unique} rej"}, [rejected]),
+        ({"q": f"zoe {unique[:20]}"}, [customer_id, rejected, approved]),
+        ({"q": f"12.5 {unique}", "state": "APPROVED"}, [approved]),
+        ({"q": f"77.5 {unique}"}, [customer_id]),
+        ({"q": f"{customer_id} approved"}, [approved]),
+        ({"q": approved}, [approved]),
+    ]
+    for query, ids in searches:
+        wait_until(
+            lambda query=query: search(**query),  # type: ignore[misc]
+            lambda seen, ids=ids: seen[0] == ids,  # type: ignore[misc]
+            DEADLINE_SECONDS,
+        )
+    first, token = search(q=customer_id, limit=2)
+    assert (first, search(q=customer_id, nextToken=token)[0]) == (
+        [customer_id, rejected],
+        [approved],
+    )
 
 
 def test_concurrent_orders_are_approved_up_to_the_limit(api: ApiClient) -> None:

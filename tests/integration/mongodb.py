@@ -17,7 +17,7 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from order_history.connection import Document, ViewConnection
-from order_history.projection import CUSTOMERS, ERASED, NAMES, ORDERS
+from order_history.projection import CUSTOMERS, ERASED, NAMES, ORDERS, TERMS
 from order_history.view import OrderHistoryView
 from tests.template import ROOT
 
@@ -115,7 +115,7 @@ def fresh_view(uri: str, **options: Any) -> Iterator[OrderHistoryView]:
 def documents(view: OrderHistoryView) -> dict[str, list[Document]]:
     """Return the documents of the view, without the times and numbers of deliveries."""
     found = {}
-    for name in (CUSTOMERS, ORDERS, NAMES, ERASED):
+    for name in (CUSTOMERS, ORDERS, NAMES, ERASED, TERMS):
         found[name] = sorted(view._database[name].find(), key=lambda document: document["_id"])
         for document in found[name]:
             for entry in document.get("events", {}).values():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 from unittest.mock import Mock
 
 import boto3
 import jwt
 import pytest
 
+from customers.customer import Customer
 from customers.repository import CustomerRepository
 from functions.customers import api as customers_api
 from functions.order_history import api as order_history_api
@@ -18,19 +20,22 @@ from functions.orders import api as orders_api
 from order_history.projection import Projected
 from order_history.queries import OrderHistoryQueries
 from order_history.view import OrderHistoryView
+from orders.order import Order
 from orders.repository import OrderRepository
 from rest_api.authorization import TokenVerifier, verifier_from_environment
 from rest_api.signing_keys import SigningKeysUnavailableError
 from shared.clock import now
 from shared.errors import UnauthenticatedError
+from shared.money import Money
 from tests.clock import Clock
 from tests.integration.api import send
 from tests.integration.tables import insert_customer, insert_order, published
 from tests.issuer import AUDIENCE, KEY, STRANGERS_KEY, Issuer
-from tests.samples import JANE, load, samples
+from tests.samples import JANE, ORDER, load, samples, wrap
 from tests.template import function_of, handler_of, is_open, resources, sources
 
 EVERYTHING = "customers:read customers:write orders:read orders:write orderhistory:read"
+SEARCH = "order_history_api_search"
 
 APIS = ("CustomersApiFunction", "OrdersApiFunction", "OrderHistoryApiFunction")
 OF_ROUTES = {
@@ -46,7 +51,7 @@ OF_ONE_CUSTOMER = sorted(
 )
 STATUSES = {"orders_api_cancel": 409, "customers_api_erase": 204}
 """Answers to the owner of the data, if it is not 200."""
-OTHERS = {"orders_api_create"}
+OTHERS = {"orders_api_create", SEARCH}
 """Requests whose customer is not in the path. Each has a test of its own."""
 OF_ALL = [sample for sample in REQUESTS if sample not in (*OF_ONE_CUSTOMER, *OTHERS)]
 
@@ -324,6 +329,34 @@ class TestApis:
                 send(handler, sample, headers=headers).problem(403, "forbidden")
             token = issuer.sign(scope=f"{EVERYTHING} customers:all")
             assert send(handler, sample, headers={"Authorization": token}).status == 200
+
+    def test_search_finds_only_what_the_caller_may_see(
+        self, issuer: Issuer, view: OrderHistoryView
+    ) -> None:
+        _, twin = Customer.create(8, "Jane Doe", Money(500))
+        _, order = Order.create(80, 8, Money(410))
+        view.project([Projected(wrap(event), now()) for event in (twin, order)])
+
+        def search(
+            q: str, token: str | None = None, scope: str = EVERYTHING, **claims: Any
+        ) -> tuple[set[int], str]:
+            query = {"q": q, "limit": 2} | ({"nextToken": token} if token else {})
+            headers = {"Authorization": issuer.sign(scope=scope, **claims)}
+            page = send(order_history_api, SEARCH, query=query, headers=headers).json
+            ids = {hit.get("orderId", hit["customerId"]) for hit in page["hits"]}
+            return ids, page["nextToken"]
+
+        of_all = f"{EVERYTHING} customers:all"
+        for q in ("jane", "pending", "doe 4.1", str(JANE), str(ORDER)):
+            first, token = search(q, scope=of_all)
+            rest, _ = search(q, token, of_all) if token else (set(), None)
+            for customer_id, own in ((JANE, {JANE, ORDER}), (8, {8, 80}), (9, set())):
+                assert search(q, customer_id=customer_id)[0] == (first | rest) & own
+                if token:
+                    assert search(q, token, customer_id=customer_id)[0] <= own
+        assert search("jane", scope=of_all)[0] == {JANE, 8}
+        headers = {"Authorization": issuer.sign(scope=EVERYTHING)}
+        send(order_history_api, SEARCH, headers=headers).problem(403, "forbidden")
 
     def test_customer_creates_orders_only_for_itself(self, issuer: Issuer) -> None:
         for customer_id, status in ((JANE, 200), (8, 403), (None, 403)):

@@ -17,12 +17,14 @@ from functions.order_history import api as handler
 from functions.order_history import projection
 from messaging.envelope import DomainEventEnvelope
 from order_history.queries import OrderHistoryQueries
+from rest_api.pagination import encode_next_token
 from tests.integration import mongodb
-from tests.integration.api import answer, request, send
+from tests.integration.api import answer, pages, request, send
 from tests.integration.conftest import LambdaContext
 from tests.integration.mongodb import Recorder
-from tests.samples import any_envelope, load, messages, to_batch, to_message
+from tests.samples import JANE, any_envelope, load, messages, to_batch, to_message
 
+SEARCH = "order_history_api_search"
 COUNT, ORDER = "order_history_api_count", "order_history_api_order"
 CUSTOMER, EVENTS = "order_history_api_customer", "order_history_api_events"
 BATCH = "order_history_projection_batch"
@@ -33,10 +35,14 @@ OPERATORS = [
 ]
 KEY = re.compile(r"\d{19}#((PENDING|APPROVED|REJECTED|CANCELLED)#)?\d{19}")
 FIELD = re.compile(
-    r"name|erased|(creditLimit|availableCredit|orderTotal)Cents|version|customerId|customerKey|stateKey|state"
+    r"name|key|totalKey|stateOrderKey|erased|(creditLimit|availableCredit|orderTotal)Cents|version|customerId"
+    r"|customerKey|stateKey|state"
     r"|rejectionReason|createdAt|timeline\.\d+|events\.[0-9a-f-]{36}\.(event|rebuiltAt|deliveries\.\d+)"
     r"|orders\.\d+\.(orderTotalCents|createdAt|rejectionReason|states\.\d+)|orders\.\d+"
 )
+
+
+BOUND = re.compile(r"(?:[^\W_]|[$#|])+\U0010ffff?")
 
 
 def check(recorder: Recorder) -> int:
@@ -55,19 +61,22 @@ def _check_filter(query: dict[str, Any]) -> None:
     if field == "_id" and isinstance(condition, int):
         return
     if field == "_id":
-        assert all(type(i) is int for i in condition["$in"]), query
+        assert all(isinstance(i, int) for i in condition["$in"]), query
         assert len(condition) == 1, query
         return
-    assert field in ("customerKey", "stateKey"), query
-    assert list(condition) == ["$gte", "$lt"], query
-    assert all(KEY.fullmatch(key) for key in condition.values()), query
-    assert condition["$gte"][:-19] == condition["$lt"][:-19], query
+    assert field in ("customerKey", "stateKey", "key", "totalKey", "stateOrderKey"), query
+    assert list(condition) in (["$gte", "$lt"], ["$gt", "$lt"]), query
+    assert all(BOUND.fullmatch(bound) for bound in condition.values()), query
+    if field in ("customerKey", "stateKey"):
+        first = condition["$gte"]
+        assert KEY.fullmatch(first), query
+        assert condition["$lt"] <= first[:-19] + 19 * "9", query
 
 
 def _check_update(update: dict[str, Any]) -> None:
     query, change = update["q"], update["u"]
     assert not update.get("multi")
-    assert type(query["_id"]) is int
+    assert type(query["_id"]) is int or re.fullmatch(r"\d{19}#\d{1,2}", query["_id"]), query
     if "version" in query:
         ((operator, version),) = query["version"].items()
         assert (operator, type(version)) == ("$lt", int)
@@ -94,18 +103,28 @@ def recorder(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reco
 
 
 def test_valid_requests_send_known_queries(recorder: Recorder) -> None:
-    for sample, query in [(COUNT, {}), (ORDER, {}), (CUSTOMER, {"state": "PENDING"}), (EVENTS, {})]:
+    valid: list[tuple[str, dict[str, Any]]] = [(COUNT, {}), (ORDER, {}), (EVENTS, {})]
+    for sample, query in [*valid, (CUSTOMER, {"state": "PENDING"})]:
         assert send(handler, sample, query=query).status == 200
     token = send(handler, CUSTOMER, query={"limit": 1}).json["nextToken"]
     assert send(handler, CUSTOMER, query={"nextToken": token}).status == 200
 
     assert check(recorder) == 9
+    for query in (
+        {"q": "jane 4"},
+        {"q": f"{JANE} rej", "limit": 1},
+        {"q": "d", "state": "REJECTED"},
+    ):
+        assert pages(handler, SEARCH, "hits", query)[0]
+    check(recorder)
 
 
 def test_operator_in_a_parameter_is_refused_without_a_query(recorder: Recorder) -> None:
     for value in OPERATORS:
         for parameter in ("state", "limit", "nextToken"):
-            send(handler, CUSTOMER, query={parameter: value}).problem(400, "invalid-request")
+            for sample, query in ((CUSTOMER, {}), (SEARCH, {"q": "jane"})):
+                refused = send(handler, sample, query={**query, parameter: value})
+                refused.problem(400, "invalid-request")
         for sample, name in ((CUSTOMER, "customerId"), (ORDER, "orderId"), (EVENTS, "orderId")):
             assert send(handler, sample, path_parameters={name: value}).status in (400, 404)
     repeated = request(CUSTOMER, query={"state": "PENDING"})
@@ -124,24 +143,28 @@ def test_operator_in_a_parameter_name_changes_nothing(recorder: Recorder) -> Non
 
 TEXT = st.text() | st.sampled_from(OPERATORS) | st.from_regex(r"\A[\[\]{}$.:\"'0-9a-z]{1,12}\Z")
 
+POSITIONS = ("1", "0.0.", "0.1.doe#0|#", "0.4.0", "1.2.$#", "0.7.e#", "0.3.~", "9.9.")
+TOKENS = [encode_next_token(position) for position in POSITIONS]
+
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    path=st.sampled_from([(CUSTOMER, "customerId"), (EVENTS, "orderId")]),
+    path=st.sampled_from([(CUSTOMER, "customerId"), (EVENTS, "orderId"), (SEARCH, None)]),
     id_in_path=st.integers(-10, 2**64).map(str) | TEXT,
     query=st.dictionaries(
-        st.sampled_from(["state", "limit", "nextToken"]) | TEXT,
-        st.sampled_from(["PENDING", "1", "100", "YWZ0ZXI6MQ"]) | TEXT,
+        st.sampled_from(["state", "limit", "nextToken", "q"]) | TEXT,
+        st.sampled_from(["PENDING", "1", "100", "d", f"4 {JANE}", *TOKENS]) | TEXT,
         max_size=4,
     ),
 )
 def test_any_request_sends_only_known_queries(
-    recorder: Recorder, path: tuple[str, str], id_in_path: str, query: dict[str, str]
+    recorder: Recorder, path: tuple[str, str | None], id_in_path: str, query: dict[str, str]
 ) -> None:
     recorder.commands.clear()
     sample, name = path
 
-    answered = send(handler, sample, path_parameters={name: id_in_path}, query=query)
+    ids = None if name is None else {name: id_in_path}
+    answered = send(handler, sample, path_parameters=ids, query=query)
 
     assert answered.status in (200, 400, 404)
     check(recorder)
@@ -170,6 +193,8 @@ def test_name_that_looks_like_an_operator_is_stored_as_a_name(recorder: Recorder
 
         shown = send(handler, CUSTOMER, path_parameters={"customerId": number})
         assert shown.json["name"] == name
+        hits = send(handler, SEARCH, query={"q": name}).json["hits"]
+        assert number in [hit["customerId"] for hit in hits], name
     check(recorder)
 
 

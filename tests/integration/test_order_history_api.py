@@ -27,6 +27,7 @@ from tests.samples import JANE, load, to_batch, to_message, wrap
 
 COUNT, ORDER = "order_history_api_count", "order_history_api_order"
 EVENTS, VERSION = "order_history_api_events", "order_history_api_order_version"
+SEARCH = "order_history_api_search"
 CUSTOMER, REJECTED = "order_history_api_customer", "order_history_api_customer_rejected"
 FIRST_ORDER = int(load(ORDER)["pathParameters"]["orderId"])
 STRANGER = 9
@@ -135,7 +136,7 @@ def test_only_created_customers_are_found_and_counted() -> None:
 
 def test_invalid_request_returns_400() -> None:
     bad: dict[str, Any] = {"state": ("DONE", "approved", ""), "limit": (0, 101)}
-    bad["nextToken"] = ("x" * 65,)
+    bad["nextToken"] = ("x" * 301,)
     bad["minVersion"] = (0, -1, "1_0", "1.0", "", MAX_ID + 1)
     for field, value in [(field, value) for field, values in bad.items() for value in values]:
         problem = send(handler, CUSTOMER, query={field: value}).problem(400, "invalid-request")
@@ -259,6 +260,51 @@ def test_token_of_another_order_returns_400() -> None:
     for token in (of_another, "forged", encode_next_token(7), encode_next_token("A" * 36)):
         refused = send(handler, EVENTS, query={"nextToken": token})
         refused.problem(400, "invalid-request")
+
+
+# GET /orderhistory/search
+
+
+@pytest.mark.usefixtures("story")
+def test_sample_finds_jane_then_her_orders_the_latest_first() -> None:
+    found = send(handler, SEARCH)
+
+    assert found.status == 200
+    customer, rejected, first = found.json["hits"]
+    assert customer == {
+        "kind": "customer",
+        "customerId": JANE,
+        "name": "Jane Doe",
+        "creditLimit": {"amount": 5},
+        "availableCredit": {"amount": 5},
+    }
+    assert first == FIRST | {"kind": "order", "customerId": JANE, "customerName": "Jane Doe"}
+    assert (rejected["state"], found.json["nextToken"]) == ("REJECTED", None)
+    assert pages(handler, SEARCH, "hits", {"q": "jane", "limit": 2}) == [
+        [customer, rejected],
+        [first],
+    ]
+    project(*order_events(77, STRANGER, OrderState.PENDING))
+    (unknown,) = send(handler, SEARCH, query={"q": STRANGER}).json["hits"]
+    assert (unknown["customerId"], unknown["customerName"]) == (STRANGER, None)
+    for query, hits in (
+        ({"q": "rejected DOE"}, [rejected]),
+        ({"q": "doe", "state": "CANCELLED"}, [first]),
+        ({"q": f"{FIRST_ORDER}"}, [first]),
+        ({"q": f"{JANE} 4.00"}, [rejected, first]),
+        ({"q": "5.0"}, [customer]),
+        ({"q": "jane x"}, []),
+    ):
+        assert send(handler, SEARCH, query=query).json["hits"] == hits, query
+
+
+def test_invalid_search_returns_400() -> None:
+    for query in (
+        *({}, {"q": ""}, {"q": "x" * 101}, {"q": " -.%"}, {"q": "1 2 3 4 5 6 7 8 9"}),
+        *({"q": "x", name: bad} for name, bad in (("limit", 0), ("limit", 101), ("state", "x"))),
+        *({"q": "x", "nextToken": encode_next_token(t)} for t in ("1", "1.0.", "0.0.~", "0.a.")),
+    ):
+        send(handler, SEARCH, query=query).problem(400, "invalid-request")
 
 
 def test_unreachable_database_returns_500(

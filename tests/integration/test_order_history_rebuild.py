@@ -34,7 +34,9 @@ from tests.samples import REQUEST, load, wrap
 
 OUTBOXES = {"Customers": "CustomersOutbox", "Orders": "OrdersOutbox"}
 EVENTS = 16
-EMPTY: dict[str, list[Any]] = {"customers": [], "orders": [], "names": [], "erased": []}
+EMPTY: dict[str, list[Any]] = {
+    name: [] for name in ("customers", "orders", "names", "erased", "customerTerms")
+}
 
 
 @pytest.fixture(scope="module")

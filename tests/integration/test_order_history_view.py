@@ -29,9 +29,13 @@ from customers.events import (
 from messaging.domain_event import DomainEvent
 from messaging.envelope import DomainEventEnvelope
 from messaging.subscriber import Delivery
+from order_history import search as search_module
 from order_history import view as view_module
+from order_history.candidates import SearchQuery
 from order_history.projection import Projected
 from order_history.queries import CustomerHistory, OrderHistoryQueries
+from order_history.search import OrderHistorySearch
+from order_history.terms import parse_query
 from order_history.view import _EVICTION_INTERVAL, RECENT_ORDERS, OrderHistoryView
 from orders.events import (
     OrderApproved,
@@ -98,14 +102,14 @@ def at(event: DomainEvent, version: int) -> DomainEventEnvelope:
 
 
 def order(
-    event_class: type[OrderEvent], order_id: int, customer_id: int = JANE
+    event_class: type[OrderEvent], order_id: int, customer_id: int = JANE, cents: int = 400
 ) -> DomainEventEnvelope:
     version, state = STATES[event_class]
     rejected = state is OrderState.REJECTED
     event = event_class(
         order_id=order_id,
         customer_id=customer_id,
-        order_total=Money(400),
+        order_total=Money(cents),
         state=state,
         rejection_reason=RejectionReason.INSUFFICIENT_CREDIT if rejected else None,
         created_at=START,
@@ -171,6 +175,11 @@ def test_documents_have_the_documented_shape(view: OrderHistoryView, database: A
         }
     ]
     assert documents(view)["names"] == [{"_id": JANE, "name": "Jane Doe", "version": 0}]
+    terms = enumerate(("$00000000001000", "jane", "doe"))
+    assert documents(view)["customerTerms"] == [
+        {"_id": f"{JANE:019}#{n}", "key": f"{term}#{MAX_ID - JANE:019}", "version": 0}
+        for n, term in terms
+    ]
     rejected = database["orders"].find_one({"_id": 11})
     events = rejected.pop("events").values()
     assert rejected == entry | reason | {
@@ -180,6 +189,8 @@ def test_documents_have_the_documented_shape(view: OrderHistoryView, database: A
         "state": "REJECTED",
         "customerKey": f"{JANE:019}#{11:019}",
         "stateKey": f"{JANE:019}#REJECTED#{11:019}",
+        "totalKey": f"$00000000000400#{MAX_ID - 11:019}",
+        "stateOrderKey": f"REJECTED#{MAX_ID - 11:019}",
         "timeline": {
             "1": {"state": "PENDING", "at": "2026-11-04T09:30:01.000Z"},
             "2": {"state": "REJECTED", "at": "2026-11-04T09:30:02.000Z"},
@@ -268,7 +279,7 @@ def test_all_orders_and_splits_of_an_erasure_remove_the_name_for_good(
     events = [CREATED, RESERVED, ERASED, ORDER_10[0]]
     handle(view, events)
     expected = documents(view)
-    assert "Jane" not in str(expected)
+    assert "jane" not in str(expected).lower()
     erased = {"_id": JANE, "erased": True, "version": 0}
     assert (expected["names"], expected["erased"]) == ([erased], [erased])
     for number, permuted in enumerate(itertools.permutations(events)):
@@ -280,6 +291,8 @@ def test_all_orders_and_splits_of_an_erasure_remove_the_name_for_good(
         assert queries.find_history(JANE, None, 10, None) is None
         assert queries.count_customers() == 0
         assert queries.find_order(10) is not None
+        assert all_pages(view, SearchQuery(parse_query("jane")), 9) == []
+        assert all_pages(view, SearchQuery(parse_query(str(JANE))), 9) == [("order", 10)]
 
 
 def test_erasure_reaches_documents_that_older_code_wrote(
@@ -403,6 +416,79 @@ def test_pages_equal_a_plain_model(view: OrderHistoryView, count: int) -> None:
             assert (shown.state == "APPROVED") == (shown.order_id in approved)
 
 
+# Search
+
+NAMES = ("Ann Lee", "anna ANN", "Li Annan", "12 Monkeys", "Approved Smith", "Pen")
+TOTALS = (500, 1200, 1250, 1255, 10100)
+SEARCHED = (
+    *("a", "an", "ann", "anna", "lee", "li", "app", "p", "x"),
+    *("12", "12.5", "12.50", "5", "101", "99", "1"),
+)
+
+
+Found = tuple[list[int], int, str, str]
+"""The ids of an order and its customer, or of a customer; cents; the customer's name; the order's state."""
+
+
+def is_found(word: str, found: Found) -> bool:
+    ids, cents, name, state = found
+    whole, places = divmod(cents, 100)
+    is_amount = word == str(whole) or ("." in word and f"{whole}.{places:02}".startswith(word))
+    starts = (*name.lower().split(), state.lower())
+    return word in map(str, ids) or is_amount or any(text.startswith(word) for text in starts)
+
+
+def all_pages(view: OrderHistoryView, query: SearchQuery, limit: int) -> list[tuple[str, int]]:
+    """Return the kinds and ids of all results, page by page."""
+    found: list[tuple[str, int]] = []
+    after = None
+    for _ in range(200):
+        page = OrderHistorySearch(view.connection).search(query, limit, after)
+        assert len(page.hits) <= limit
+        found += [(hit.kind, hit.facts.id) for hit in page.hits]
+        after = page.end
+        if after is None:
+            return found
+    raise AssertionError("no last page")
+
+
+def test_searches_equal_a_plain_model_in_any_page_size(
+    view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "MAX_EXAMINED", 7)
+    monkeypatch.setattr(search_module, "BATCH", 3)
+    names = {i: NAMES[i % len(NAMES)] for i in range(1, 15)}
+    model: dict[tuple[str, int], Found] = {}
+    for i in range(100, 130):
+        owner, cents = (99 if i % 7 == 0 else 1 + i * i % 14), TOTALS[i // 2 % len(TOTALS)]
+        events = [OrderCreated, OrderApproved][: 2 if i % 3 else 1]
+        handle(view, [order(event_class, i, owner, cents) for event_class in events])
+        model["order", i] = [i, owner], cents, names.get(owner, ""), STATES[events[-1]][1]
+    for i, name in names.items():
+        cents = TOTALS[i % len(TOTALS)]
+        event = CustomerCreated(customer_id=i, name=name, credit_limit=Money(cents))
+        handle(view, [at(event, 1)])
+        model["customer", i] = [i], cents, name, ""
+    chance = random.Random(1)
+    for _ in range(60):
+        words = chance.sample(SEARCHED, chance.choice((1, 1, 2, 3)))
+        state = chance.choice((None, None, OrderState.APPROVED))
+        caller = chance.choice((None, None, 5))
+        wanted = [
+            key
+            for key, found in model.items()
+            if caller in (None, found[0][-1]) and state in (None, found[3])
+            if all(is_found(word, found) for word in words)
+        ]
+        query = SearchQuery(parse_query(" ".join(words)), state, caller)
+
+        one, few, many = (all_pages(view, query, limit) for limit in (1, 4, 100))
+
+        assert sorted(one) == sorted(wanted), query
+        assert one == few == many, query
+        assert [kind for kind, _ in one] == sorted(kind for kind, _ in one), "customers first"
+
+
 # Concurrent writers
 
 
@@ -454,10 +540,38 @@ def test_batch_is_one_bulk_write_per_collection_the_orders_last(mongodb_uri: str
             return [command for command in found if command[0] != "createIndexes"]
 
         queries = OrderHistoryQueries(view.connection)
-        updates = [("update", name) for name in ("customers", "names", "orders")]
+        names = ("customerTerms", "customers", "names", "orders")
+        updates = [("update", name) for name in names]
         assert sent(handle, view, EVERYTHING) == updates
         two_orders = [order(OrderCreated, 101), order(OrderCreated, 102)]
-        assert sent(handle, view, two_orders) == [updates[0], updates[2]]
+        assert sent(handle, view, two_orders) == [updates[1], updates[3]]
         counts = [("count", "names"), ("count", "erased")]  # from the metadata
         assert sent(queries.count_customers) == counts
         assert sent(queries.find_history, JANE, None, 50, None) == [("find", "customers")]
+
+
+def test_page_of_a_search_costs_the_same_for_any_number_of_customers(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "MAX_EXAMINED", 10)
+    monkeypatch.setattr(search_module, "BATCH", 5)
+    costs: list[list[int]] = []
+    for number in (30, 90):
+        recorder = mongodb.Recorder()
+        with mongodb.fresh_view(mongodb_uri, event_listeners=[recorder]) as view:
+            names = ["Zoe Jane", *("Jane Ann", "Doe Ann") * (number // 2)]
+            for start in range(0, len(names), 10):
+                created = [
+                    CustomerCreated(customer_id=i, name=name, credit_limit=Money(100))
+                    for i, name in enumerate(names[start : start + 10], start + 1)
+                ]
+                handle(view, [at(event, 1) for event in created])
+            costs.append([])
+            # No customer has both names, so the candidates of either are examined in vain.
+            for words, hits, is_last in (("an", 3, 0), ("jane doe", 0, 0), ("jane zoe", 1, 1)):
+                recorder.commands.clear()
+                search = OrderHistorySearch(view.connection)
+                page = search.search(SearchQuery(parse_query(words)), 3, None)
+                assert (len(page.hits), page.end is None) == (hits, bool(is_last)), words
+                costs[-1].append(len(recorder.commands))
+    assert costs[0] == costs[1]

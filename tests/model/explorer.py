@@ -325,8 +325,10 @@ def _text(name: str, action: Action) -> str:
 @cache
 def _owner(key: Key) -> int:
     """Return the id of the aggregate that a row belongs to. Retried requests use the id plus 1000."""
-    values = list(json.loads(key[1]).values()) if key[1].startswith("{") else [{"N": key[1]}]
-    return int(next(iter(values[0].values())).removeprefix("key ")) % 1000
+    document_id = json.loads(key[1])
+    if isinstance(document_id, dict):  # a key of DynamoDB
+        (document_id,) = next(iter(document_id.values())).values()
+    return int(str(document_id).removeprefix("key ").partition("#")[0]) % 1000
 
 
 @cache

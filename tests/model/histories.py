@@ -7,6 +7,7 @@ domain, but share no code with it. All must have been read while nothing was wri
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -295,16 +296,21 @@ def _comparable(document: Item) -> dict[str, Any]:
 
 def _expected_view(
     customer_events: Iterable[Event], order_events: Iterable[Event]
-) -> dict[str, dict[int, dict[str, Any]]]:
+) -> dict[str, dict[Any, dict[str, Any]]]:
     customers: dict[int, dict[str, Any]] = defaultdict(lambda: {"version": 0})
     orders: dict[int, dict[str, Any]] = defaultdict(lambda: {"version": 0})
     names: dict[int, dict[str, Any]] = {}
-    erased = {}
+    erased, terms = {}, {}
     for event in sorted([*customer_events, *order_events], key=lambda e: e.version):
         data, metadata = event.data, event.metadata
         is_order_event = event.type.startswith("Order")
         if event.type == "CustomerCreated":
             names[event.aggregate_id] = {"name": data["name"], "version": 0}
+            words = re.findall("[a-z0-9]+", data["name"].lower())
+            found = dict.fromkeys([f"${data['creditLimitCents']:014}", *words])
+            for number, term in enumerate(found):
+                key = f"{term}#{_rank(event.aggregate_id)}"
+                terms[f"{event.aggregate_id:019}#{number}"] = {"key": key, "version": 0}
             customers[event.aggregate_id] |= {
                 "name": data["name"],
                 "creditLimitCents": data["creditLimitCents"],
@@ -317,6 +323,8 @@ def _expected_view(
             for document in (customers[event.aggregate_id], names[event.aggregate_id]):
                 document["erased"] = True
                 del document["name"]
+            for number in range(17):
+                terms[f"{event.aggregate_id:019}#{number}"] = {"erased": True, "version": 0}
             continue
         order = orders[data["orderId"]]
         order.setdefault("events", {})[event.id] = {
@@ -332,6 +340,9 @@ def _expected_view(
         if is_order_event:
             summary = {name: data[name] for name in ("orderTotalCents", "createdAt")}
             order |= summary | {n: data[n] for n in ("customerId", "state", "rejectionReason")}
+            rank = _rank(data["orderId"])
+            order["totalKey"] = f"${data['orderTotalCents']:014}#{rank}"
+            order["stateOrderKey"] = f"{data['state']}#{rank}"
             order["version"] = event.version
             entry = {"state": data["state"], "at": metadata["occurredAt"]}
             order.setdefault("timeline", {})[str(event.version)] = entry
@@ -352,4 +363,9 @@ def _expected_view(
         "orders": dict(orders),
         "names": names,
         "erased": erased,
+        "customerTerms": terms,
     }
+
+
+def _rank(customer_or_order_id: int) -> str:
+    return f"{2**63 - 1 - customer_or_order_id:019}"

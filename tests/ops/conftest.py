@@ -123,7 +123,7 @@ class Operated:
         with self.mongodb() as database:
             return {
                 name: {document["_id"]: comparable(document) for document in database[name].find()}
-                for name in ("customers", "orders")
+                for name in ("customers", "orders", "customerTerms")
             }
 
     @contextmanager

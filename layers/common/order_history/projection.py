@@ -11,13 +11,14 @@ All converge. Documents (amounts in cents, instants as ISO 8601 texts):
     customers  {_id: customerId, name, creditLimitCents, availableCreditCents, version, erased,
                 orders: {"<orderId>": {orderTotalCents, createdAt, states: {"<version>": state}, rejectionReason}}}
     orders     {_id: orderId, customerId, orderTotalCents, createdAt, state, rejectionReason, version,
-                customerKey, stateKey, timeline: {"<version>": {state, at}},
+                customerKey, stateKey, totalKey, stateOrderKey, timeline: {"<version>": {state, at}},
                 events: {"<eventId>": {event: {...}, deliveries: {"<milliseconds>": count}, rebuiltAt}}}
     names      {_id: customerId, name, erased}: all customers
     erased     {_id: customerId, erased}: the erased ones. The difference of both is the number of customers
+    customerTerms  {_id: "customer#number", key: "term#rank", erased}: the credit limit, and the words of the name
 
-`customerKey` and `stateKey` are the sort keys `customer#order` and `customer#state#order`. A single-field index on
-each makes every page equally cheap, on every database that speaks the protocol.
+`customerKey` and `stateKey` are the sort keys `customer#order` and `customer#state#order`; the others are those of
+terms.py. A single-field index on each makes every page equally cheap, on every database that speaks the protocol.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ from customers.events import (
 )
 from messaging.domain_event import DomainEvent
 from messaging.envelope import DomainEventEnvelope
+from order_history.terms import MAX_TERMS, amount_term, customer_terms, sort_key
 from orders.events import OrderEvent, OrderState
 from shared.clock import format_instant
 
 CUSTOMERS, ORDERS, NAMES, ERASED = "customers", "orders", "names", "erased"
+TERMS = "customerTerms"
 
-PERSONAL_FIELDS = ("name",)
+PERSONAL_FIELDS = ("name", "key")
 """All fields with personal data, of any document. Erasure removes them."""
 
 EVENTS: tuple[type[DomainEvent], ...] = (
@@ -84,7 +87,7 @@ class Projected:
     deliveries: int = 0
 
 
-Key = tuple[str, int]
+Key = tuple[str, int | str]
 """A collection and the `_id` of a document."""
 
 
@@ -119,10 +122,15 @@ def _project(projected: Projected) -> Iterable[tuple[Key, DocumentChange]]:
         )
         yield (CUSTOMERS, event.customer_id), customer
         yield (NAMES, event.customer_id), DocumentChange(personal=name)
+        for number, term in enumerate(customer_terms(event.name, limit)):
+            key = {"key": sort_key(term, event.customer_id)}
+            yield _entry(event.customer_id, number), DocumentChange(personal=key)
         return
     if isinstance(event, CustomerErased):
         for collection in (CUSTOMERS, NAMES, ERASED):
             yield (collection, event.customer_id), DocumentChange(erases=True)
+        for number in range(MAX_TERMS):
+            yield _entry(event.customer_id, number), DocumentChange(erases=True)
         return
     order_id: int = event.order_id  # type: ignore[attr-defined]  # all other events concern an order
     yield (ORDERS, order_id), DocumentChange(facts=_event_facts(projected))
@@ -139,6 +147,11 @@ def _project(projected: Projected) -> Iterable[tuple[Key, DocumentChange]]:
             )
 
 
+def _entry(customer_id: int, number: int) -> Key:
+    """Return the document of a customer's term. Erasure knows all of them without knowing the terms."""
+    return TERMS, f"{customer_id:019}#{number}"
+
+
 def _order_change(order: OrderEvent, version: int, at: str) -> DocumentChange:
     reason = order.rejection_reason
     return DocumentChange(
@@ -146,12 +159,14 @@ def _order_change(order: OrderEvent, version: int, at: str) -> DocumentChange:
         {
             "state": order.state.value,
             "stateKey": state_key(order.customer_id, order.state, order.order_id),
+            "stateOrderKey": sort_key(order.state, order.order_id),
             "rejectionReason": reason and reason.value,
         },
         {
             "customerId": order.customer_id,
             "customerKey": customer_key(order.customer_id, order.order_id),
             "orderTotalCents": order.order_total.cents,
+            "totalKey": sort_key(amount_term(order.order_total.cents), order.order_id),
             "createdAt": format_instant(order.created_at),
             f"timeline.{version}": {"state": order.state.value, "at": at},
         },

@@ -114,7 +114,7 @@ class OrderHistoryQueries:
             orders = [_recent_summary(order_id, recent[str(order_id)]) for order_id in latest]
         else:
             orders = [
-                _summary(order) for order in self._find_orders(customer_id, state, limit, before)
+                to_summary(order) for order in self._find_orders(customer_id, state, limit, before)
             ]
         return CustomerHistory(
             version=customer["version"],
@@ -135,7 +135,7 @@ class OrderHistoryQueries:
         timeline = sorted(order["timeline"].items(), key=lambda entry: int(entry[0]))
         events = [_event(event_id, entry) for event_id, entry in order.get("events", {}).items()]
         return OrderInView(
-            **vars(_summary(order)),
+            **vars(to_summary(order)),
             version=order["version"],
             customer_id=order["customerId"],
             timeline=[
@@ -147,23 +147,21 @@ class OrderHistoryQueries:
     def _find_orders(
         self, customer_id: int, state: OrderState | None, limit: int, before: int | None
     ) -> Sequence[Document]:
-        end = before or _AFTER_ALL_IDS
-        if state is None:
-            field, first, last = (
-                "customerKey",
-                customer_key(customer_id, 0),
-                customer_key(customer_id, end),
-            )
-        else:
-            field, first, last = (
-                "stateKey",
-                state_key(customer_id, state, 0),
-                state_key(customer_id, state, end),
-            )
+        field, first, last = orders_of(customer_id, state, before)
         found = self.connection.database[ORDERS].find(
             {field: {"$gte": first, "$lt": last}}, {"events": 0}
         )
         return list(found.sort(field, DESCENDING).limit(limit + 1))
+
+
+def orders_of(
+    customer_id: int, state: OrderState | None, before: int | None = None
+) -> tuple[str, str, str]:
+    """Return the field, and its bounds, of the customer's orders (in `state`) with ids below `before`."""
+    end = before or _AFTER_ALL_IDS
+    if state is None:
+        return "customerKey", customer_key(customer_id, 0), customer_key(customer_id, end)
+    return "stateKey", state_key(customer_id, state, 0), state_key(customer_id, state, end)
 
 
 def _recent_summary(order_id: int, entry: Mapping[str, Any]) -> OrderSummary:
@@ -178,7 +176,8 @@ def _recent_summary(order_id: int, entry: Mapping[str, Any]) -> OrderSummary:
     )
 
 
-def _summary(order: Document) -> OrderSummary:
+def to_summary(order: Document) -> OrderSummary:
+    """Return the order in a document of the collection `orders`."""
     reason = order["rejectionReason"]
     return OrderSummary(
         order_id=order["_id"],

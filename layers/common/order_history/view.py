@@ -21,6 +21,7 @@ from order_history.projection import (
     EVENTS,
     ORDERS,
     PERSONAL_FIELDS,
+    TERMS,
     DocumentChange,
     Key,
     Projected,
@@ -70,7 +71,8 @@ class OrderHistoryView:
     def project(self, events: Sequence[Projected]) -> set[Key]:
         """Apply the events' changes: one unordered bulk write per collection.
 
-        The orders are written last: a version that an order's document has is in its customer's document, too.
+        A customer's terms are written before the customer, and orders last: a version that an order's document has is
+        in its customer's document, too, and a customer that has one is found by a search.
         Return the documents that held a later version already. Raises: PyMongoError.
         """
         changes = changes_of(events)
@@ -138,8 +140,9 @@ class OrderHistoryView:
     @survives_rotation
     def ensure_indexes(self) -> None:
         """Create the indexes that the queries need, if they do not exist. Raises: PyMongoError."""
-        for name in ("customerKey", "stateKey"):
+        for name in ("customerKey", "stateKey", "totalKey", "stateOrderKey"):
             self._database[ORDERS].create_index(name)
+        self._database[TERMS].create_index("key")
 
     def drop(self) -> None:
         """Delete the view. The documents of events that are projected meanwhile may survive."""

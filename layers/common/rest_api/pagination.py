@@ -1,4 +1,4 @@
-"""Pages of lists: `limit`, and an opaque `nextToken` that holds the id of the last item of a page."""
+"""Pages of lists: `limit`, and an opaque `nextToken` that holds the id or another position of a page's last item."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ PageLimit = Annotated[
 ]
 NextToken = Annotated[
     str | None,
-    Query(alias="nextToken", max_length=64, description="From the previous page, to get the next."),
+    Query(
+        alias="nextToken", max_length=300, description="From the previous page, to get the next."
+    ),
 ]
 
 _AFTER = "after:"
@@ -53,6 +55,19 @@ def decode_next_token(token: str | None) -> int | None:
     return last_id
 
 
+def decode_position(token: str | None, parse: Callable[[str], T | None]) -> T | None:
+    """Return the position that the page starts after, as `parse` reads it; None for None.
+
+    Raises: InvalidRequestError if `parse` returns None, or the token was not made by `encode_next_token`.
+    """
+    if token is None:
+        return None
+    position = parse(_last_id(token, ".*"))
+    if position is None:
+        raise InvalidRequestError(_INVALID)
+    return position
+
+
 def slice_page(
     items: Sequence[T], id_of: Callable[[T], str], limit: int, token: str | None
 ) -> tuple[Sequence[T], str | None]:
@@ -74,7 +89,7 @@ def slice_page(
 
 def _last_id(token: str, pattern: str) -> str:
     try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii")
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
     except ValueError:
         text = ""
     match = re.fullmatch(f"{_AFTER}({pattern})", text, re.ASCII)
