@@ -28,6 +28,7 @@ from tests.benchmarks import (
     growth,
     losses,
     rebuild,
+    searches,
     speed,
 )
 from tests.benchmarks.calls import Counted
@@ -132,6 +133,11 @@ def measure_growth(run: Run) -> None:
         f"One order leaves {found.item_bytes:,} bytes in DynamoDB: "
         f"{found.item_bytes / 1e3 * PRICES['usd']['dynamodb_gb_month']:.2f} USD per month for a million orders."
     )
+
+
+def measure_search(run: Run) -> None:
+    sizes = searches.SHORT_SIZES if run.short else searches.SIZES
+    run.report.goals += goals.of_search(searches.measure(sizes, run.show))
 
 
 def measure_counts(run: Run) -> None:
@@ -264,10 +270,11 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "contention": measure_contention,
     "functions": measure_functions,
     "growth": measure_growth,
+    "search": measure_search,
     "counts": measure_counts,
     "rebuild": measure_rebuild,
 }
-SHORT_PARTS = ("growth", "counts")
+SHORT_PARTS = ("growth", "search", "counts")
 NOTES = (
     (
         "Replaced: cheaper than a dual write. The 14 write units are the price of losing nothing; the goal compares with "

@@ -12,6 +12,7 @@ from tests.benchmarks.functions import Measured, Start, Warm
 from tests.benchmarks.growth import Growth, is_flat
 from tests.benchmarks.losses import Losses
 from tests.benchmarks.report import Goal
+from tests.benchmarks.searches import PageCost
 from tests.benchmarks.speed import LOADS, Speed, percentile
 from tests.benchmarks.systems import BARE, BASELINE, DUAL_WRITE, INBOX, OURS, STATE_MACHINE
 
@@ -271,13 +272,42 @@ def of_growth(found: Growth) -> list[Goal]:
                 Goal(
                     f"{name.capitalize()} of one {title}, by the number of the customer's orders",
                     "flat, within a tenth",
-                    ", ".join(f"{size:,}: {value:,.1f}" for size, value in values.items()),
+                    _by_size(values),
                     is_flat(values, 0.1),
                     "the oldest customers must not become the slowest",
                     is_guard=True,
                 )
             )
     return goals
+
+
+def of_search(found: Mapping[int, PageCost]) -> list[Goal]:
+    """Demand that the cost of a page does not grow with the number of customers."""
+    commands = {size: cost.commands for size, cost in found.items()}
+    times = {size: cost.milliseconds for size, cost in found.items()}
+    reason = "a page reads ranges of indexes, each in its order"
+    return [
+        Goal(
+            "Commands for one page of a search, by the number of customers",
+            "flat, within a tenth",
+            _by_size(commands),
+            is_flat(commands, 0.1),
+            reason,
+            is_guard=True,
+        ),
+        Goal(
+            "Milliseconds of one page of a search, by the number of customers",
+            "at most twice as many",
+            _by_size(times),
+            is_flat(times, 1.0),
+            reason,
+            "the counts of several words end at 300 candidates, which the smallest size does not have",
+        ),
+    ]
+
+
+def _by_size(values: Mapping[int, float]) -> str:
+    return ", ".join(f"{size:,}: {value:,.1f}" for size, value in values.items())
 
 
 def of_rebuild(rates: Mapping[str, float]) -> list[Goal]:

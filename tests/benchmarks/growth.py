@@ -74,7 +74,7 @@ class Growth:
     """Of all items that one order leaves in DynamoDB."""
 
 
-class _Commands(CommandListener):
+class Commands(CommandListener):
     """Counts the commands to MongoDB and their bytes."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class _Commands(CommandListener):
 class Databases:
     """DynamoDB and MongoDB with the code that uses them."""
 
-    def __init__(self, proxy: CountingProxy, dynamodb: Any, uri: str, commands: _Commands) -> None:
+    def __init__(self, proxy: CountingProxy, dynamodb: Any, uri: str, commands: Commands) -> None:
         self.proxy = proxy
         self._dynamodb = dynamodb
         self._commands = commands
@@ -217,7 +217,7 @@ def databases() -> Iterator[Databases]:
             }
             with patch.dict(os.environ, environment):
                 uri = emulators.mongodb_uri(mongodb_port)
-                yield Databases(proxy, dynamodb, uri, _Commands())
+                yield Databases(proxy, dynamodb, uri, Commands())
         finally:
             stop(processes)
 

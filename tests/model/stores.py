@@ -195,8 +195,8 @@ class MemoryCollection:
             document = {"_id": query["_id"]}
             if self._key(query["_id"]) in self._store.rows:
                 return False
-            _set(document, change.get("$setOnInsert", {}))
-        _set(document, change.get("$set", {}))
+            set_fields(document, change.get("$setOnInsert", {}))
+        set_fields(document, change.get("$set", {}))
         for path in change.get("$unset", {}):
             parent, _, name = path.rpartition(".")
             _at(document, parent).pop(name, None)
@@ -227,6 +227,7 @@ class MemoryCursor(list[Document]):
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$lt": lambda value, bound: value < bound,
+    "$gt": lambda value, bound: value > bound,
     "$lte": lambda value, bound: value <= bound,
     "$gte": lambda value, bound: value >= bound,
     "$in": lambda value, values: value in values,
@@ -261,7 +262,8 @@ def _at(document: Document, path: str) -> Document:
     return document
 
 
-def _set(document: Document, fields: Document) -> None:
+def set_fields(document: Document, fields: Document) -> None:
+    """Set the fields, whose names are paths such as `timeline.2`."""
     for path, value in fields.items():
         parent, _, name = path.rpartition(".")
         _at(document, parent)[name] = value

@@ -4,6 +4,7 @@ from tests.benchmarks import goals
 from tests.benchmarks.calls import Counted
 from tests.benchmarks.contention import Contention
 from tests.benchmarks.losses import Losses
+from tests.benchmarks.searches import PageCost
 from tests.benchmarks.speed import LOADS, Speed
 from tests.benchmarks.systems import BARE, BASELINE, DUAL_WRITE, INBOX, OURS
 from tests.benchmarks.usage import GROUPS, cpu_between, group_of
@@ -54,6 +55,12 @@ def test_counts_must_equal_the_cost_model() -> None:
 
     assert missed.is_guard
     assert missed.measured == "15"
+
+
+def test_page_of_a_search_must_not_need_more_commands_with_more_customers() -> None:
+    for commands, milliseconds, expected in ((5, 7, [True, True]), (6, 9, [False, False])):
+        found = {100: PageCost(5, 4), 100_000: PageCost(commands, milliseconds)}
+        assert [goal.met for goal in goals.of_search(found)] == expected
 
 
 def test_lost_order_or_harmless_kills_break_a_guard() -> None:
