@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Route, expect
 
-from infra.local.api_client import ApiClient
+from infra.local.api_client import ApiClient, wait_until
 from tests.browser.actions import create_customer, event_names, expect_state, place_order
 from tests.browser.conftest import PHONE, Visit
+from tests.browser.test_appearance import TOO_WIDE, serious_findings
 from tests.e2e.test_saga import decided
 
 pytestmark = pytest.mark.timeout(400)
@@ -361,6 +362,59 @@ def test_order_is_found_by_its_id(visit: Visit, api: ApiClient) -> None:
         expect(event_names(page)).to_have_count(3)
         assert page.url.endswith(f"#order={existing}")
     expect(page.locator(".facts")).to_contain_text("unknown customer")
+
+
+def test_search_selects_customers_and_orders_by_keyboard(visit: Visit, api: ApiClient) -> None:
+    visit.expected_errors = [r"status of 400 .*/orderhistory/search\?"]
+    customer_id = api.create_customer("Sören Searched", 20)
+    order_id = decided(api, api.create_order(customer_id, 4))["orderId"]
+    wait_until(
+        lambda: api.request("GET", f"/orderhistory/search?q={customer_id}%20approved").json(),
+        lambda page: len(page["hits"]) == 1,
+        deadline_seconds=60,
+    )
+    page = visit.open()
+    field, hits = page.get_by_label("Search customers and orders"), page.locator("#hits button")
+
+    field.fill("!")
+    field.press("Enter")
+    expect(page.locator("#search-error")).to_contain_text("1 to 8 words")
+    field.fill("searched SOREN")
+    field.press("Enter")
+    expect(page.get_by_role("status").first).to_have_text("2 results for “searched SOREN”.")
+    for name, shown in (("Customer", "#orders-title"), ("APPROVED", ".order-id")):
+        while name not in page.evaluate("document.activeElement.textContent"):
+            page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        text = "Orders of Sören Searched" if name == "Customer" else str(order_id)
+        expect(page.locator(shown)).to_contain_text(text)
+        expect(hits.filter(has_text=name)).to_have_attribute("aria-pressed", "true")
+    for color_scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=color_scheme)
+        assert serious_findings(page) == []
+    page.set_viewport_size({"width": 320, "height": 740})
+    assert page.evaluate(TOO_WIDE) == []
+    page.keyboard.press("Escape")
+    expect(hits).to_have_count(0)
+    expect(field).to_be_focused()
+
+
+def test_search_shows_more_results_until_the_last_page(visit: Visit) -> None:
+    def answer(route: Route) -> None:
+        is_first = "nextToken" not in route.request.url
+        hit = customer(1 if is_first else 2) | {"kind": "customer"}
+        route.fulfill(json={"hits": [hit], "nextToken": "2" if is_first else None})
+
+    visit.page.route("**/orderhistory/search?*", answer)
+    page = visit.open()
+    page.get_by_label("Search customers and orders").fill("customer")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#search-note")).to_have_text("1 result for “customer” so far.")
+    page.get_by_role("button", name="Show more results").click()
+
+    expect(page.locator("#hits")).to_contain_text("Customer 1")
+    expect(page.locator("#search-note")).to_have_text("2 results for “customer”.")
+    expect(page.get_by_role("button", name="Show more results")).to_be_hidden()
 
 
 def test_newest_customer_stays_listed_and_selected_after_a_reload(visit: Visit) -> None:

@@ -4,7 +4,7 @@ import { Problem, signedRequest, useToken } from "./api.js";
 import { $ } from "./dom.js";
 import { amount, money, shortId } from "./format.js";
 import { Model } from "./model.js";
-import { showCustomer, showCustomers, showOrders, showRush } from "./panes.js";
+import { showCustomer, showCustomers, showFound, showOrders, showRush } from "./panes.js";
 import { showSaga } from "./saga.js";
 import { Watch } from "./watch.js";
 
@@ -16,6 +16,10 @@ const announced = new Map();
 let filter = { customer: null, state: "" };
 
 function show() {
+  showFound(model, {
+    onCustomer: (customerId) => act(() => model.openCustomer(customerId).then(() => reveal("orders-title"))),
+    onOrder: (orderId) => act(() => model.openOrder(orderId).then(() => reveal("saga"))),
+  });
   showCustomers(model, (customerId) => act(() => model.select(customerId)));
   showCustomer(model);
   if (filter.customer !== model.customer) filter = { customer: model.customer, state: "" };
@@ -36,8 +40,23 @@ function show() {
 
 function showOrder(orderId) {
   model.selectOrder(orderId);
-  // On a phone the saga is below the list.
-  if (matchMedia("(max-width: 760px)").matches) $("saga").scrollIntoView();
+  reveal("saga");
+}
+
+/** On a phone, scroll to a pane that is below the list. */
+function reveal(id) {
+  if (matchMedia("(max-width: 760px)").matches) $(id).scrollIntoView();
+}
+
+/** Search for the text. The API names no field where the text has no words. */
+async function search(text) {
+  model.found = null;
+  try {
+    if (text) await model.search(text);
+  } catch (error) {
+    const isWordless = error.status === 400 && !Object.keys(error.fields).length;
+    throw isWordless ? new Problem({ errors: [{ field: "q", message: error.detail }] }) : error;
+  }
 }
 
 /** Open the introduction while no customer exists. After that the user opens and closes it. */
@@ -140,6 +159,13 @@ function markField(input, message) {
   else input.removeAttribute("aria-invalid");
 }
 
+function endSearch() {
+  model.found = null;
+  $("search").value = "";
+  $("search").focus();
+  show();
+}
+
 function dismiss() {
   $("problem").hidden = true;
 }
@@ -178,6 +204,10 @@ function onSubmit(form, command) {
 onSubmit($("customer-form"), () => model.createCustomer($("name").value, amount($("credit-limit").value)));
 onSubmit($("order-form"), async () => model.selectOrder(await model.placeOrder(amount($("order-total").value))));
 onSubmit($("find-form"), () => openOrder($("find").value));
+onSubmit($("search-form"), () => search($("search").value.trim()));
+$("search-section").addEventListener("keydown", ({ key }) => key === "Escape" && endSearch());
+$("search").addEventListener("input", ({ target }) => target.value || endSearch());
+$("more-hits").addEventListener("click", () => act(() => model.search(model.found.text, model.found.more)));
 onSubmit($("token"), () => {
   useToken($("token-value").value.trim());
   $("token-value").value = "";

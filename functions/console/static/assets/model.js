@@ -30,6 +30,7 @@ const LIST_EVERY = 4000; // milliseconds between two requests for the list of cu
 const PENDING_AT_ONCE = 5; // requests for the state of pending orders
 const WAIT = 2; // seconds that the request for the selected order waits for its decision
 const HISTORY = 50; // orders of a customer that are loaded from the view
+const HITS = 10; // results of a search in one request
 const TWENTY = 20;
 
 export class Model {
@@ -44,6 +45,8 @@ export class Model {
   /** The credit left of the selected customer in the view; undefined until the view has the customer. */
   viewCredit = undefined;
   rush = null;
+  /** The last search as {text, hits, more: the token of the next page, or null}; null if there is none. */
+  found = null;
   /** Token of the next page of customers; null after the last page, undefined before the first. */
   moreCustomers = undefined;
   /** By id of a customer or order that the view does not have yet: {at, delay} of the next request. */
@@ -140,6 +143,13 @@ export class Model {
     if (rush.orderIds.length) this.selectOrder(Math.min(...rush.orderIds));
     const failed = placed.find(({ status }) => status === "rejected");
     if (failed) throw failed.reason;
+  }
+
+  /** Search the view, or load more results of the last search. */
+  async search(text, nextToken = null) {
+    const page = await get("orderhistory/search", { q: text, limit: HITS, nextToken });
+    const before = nextToken ? this.found.hits : [];
+    this.found = { text, hits: [...before, ...page.hits], more: page.nextToken };
   }
 
   async showMoreCustomers() {

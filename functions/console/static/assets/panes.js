@@ -27,6 +27,26 @@ export function showCustomers(model, onSelect) {
   $("more-customers").hidden = !model.moreCustomers;
 }
 
+export function showFound(model, { onCustomer, onOrder }) {
+  const { text, hits, more } = model.found ?? { hits: [], more: null };
+  keep($("hits"), hits, ({ kind, orderId, customerId }) => `${kind} ${orderId ?? customerId}`, (hit) => {
+    const { orderId, customerId } = hit;
+    const isOrder = hit.kind === "order";
+    const note = isOrder
+      ? `${shortId(orderId)} of ${hit.customerName ?? "an unknown customer"}`
+      : `${shortId(customerId)}, ${money(hit.availableCredit.amount)} of ${money(hit.creditLimit.amount)} left`;
+    const button = h("button", { type: "button", class: "row-button", onclick: () => (isOrder ? onOrder(orderId) : onCustomer(customerId)) },
+      isOrder ? h("span", { class: "state", "data-state": hit.state }, hit.state) : h("span", {}, "Customer"),
+      h("span", { class: "total" }, isOrder ? money(hit.orderTotal.amount) : hit.name), h("span", { class: "note" }, note));
+    const update = () => button.setAttribute("aria-pressed", isOrder ? orderId === model.order : customerId === model.customer);
+    return { element: h("li", { class: "hit" }, button), update };
+  });
+  const count = hits.length === 1 ? "1 result" : `${hits.length || "No"} results`;
+  setText($("search-note"), model.found ? `${count} for “${text}”${more ? " so far" : ""}.` : "");
+  $("hits").hidden = !hits.length;
+  $("more-hits").hidden = !more;
+}
+
 /** A bar of the reserved share of the limit. It is hidden from screen readers: the text beside it says the same. */
 function creditBar() {
   const used = h("span", { class: "used" });
