@@ -408,7 +408,7 @@ def test_search_shows_more_results_until_the_last_page(visit: Visit) -> None:
     visit.page.route("**/orderhistory/search?*", answer)
     page = visit.open()
     page.get_by_label("Search customers and orders").fill("customer")
-    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Search", exact=True).click()
     expect(page.locator("#search-note")).to_have_text("1 result for “customer” so far.")
     page.get_by_role("button", name="Show more results").click()
 

@@ -156,7 +156,7 @@ NOT_IDS: list[object] = [
 ]
 BAD_VALUES: dict[str, list[object]] = {
     "exp": [1, ..., None, float("inf"), "soon", [], time.time() - 40],
-    "nbf": [float("inf"), "soon", time.time() + 400],
+    "nbf": [float("inf"), "soon", time.time() + 100_000],
     "sub": [..., None, 7],
     "aud": [..., None, "another", [], 7, [7], {AUDIENCE: 1}, [AUDIENCE, 7]],
     "iss": [..., None, "https://issuer.example", 7],
