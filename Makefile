@@ -160,11 +160,14 @@ audit-packages: install ## Look for known vulnerabilities in the locked packages
 chaos: install ## Inject faults while orders are created, and audit after each; SHORT=1: a third of the orders, ONLY=text
 	@$(python) -m tests.chaos $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
 
-model: install ## Explore every interleaving of small worlds and look for seeded bugs; STATES=20000 per world
-	@PYTHONPATH=layers/common $(python) -m tests.model model $(if $(STATES),--states $(STATES))
+model: install ## Explore every interleaving of small worlds and look for seeded bugs; ORDERS=4 (20 minutes), STATES=30000 per world
+	@PYTHONPATH=layers/common $(python) -m tests.model model $(if $(ORDERS),--orders $(ORDERS)) $(if $(STATES),--states $(STATES))
 
 simulate: install ## Simulate sagas with random faults; SAGAS=10000, SEED= replays a run
 	@PYTHONPATH=layers/common $(python) -m tests.model simulate $(if $(SEED),--seed $(SEED)) $(if $(SAGAS),--sagas $(SAGAS))
+
+mutate: install ## Change the code in small ways that a test must notice, for up to MINUTES=180; MODULE=messaging.relay
+	@PYTHONPATH=layers/common $(python) -m tests.mutation $(if $(MODULE),--module $(MODULE)) $(if $(MINUTES),--minutes $(MINUTES))
 
 fuzz: install ## Send requests generated from the OpenAPI document; EXAMPLES=, SECONDS=, SEED=, URL=
 	@$(python) -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SECONDS),--seconds $(SECONDS)) \

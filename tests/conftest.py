@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 from hypothesis import settings
@@ -38,8 +39,11 @@ os.environ.update(
         # No server listens on port 1: a test of the view names its own database.
         "MONGODB_URI": "mongodb://127.0.0.1:1/nowhere",
         "VERSION": "tests",
+        # Not UTC, as on Lambda, so that a local time where UTC is meant is noticed.
+        "TZ": "NPT-5:45",
     }
 )
+time.tzset()
 
 # Machines differ in speed, so examples have no deadline. In CI, Hypothesis derandomizes itself.
 settings.register_profile("tests", parent=settings(), deadline=None)

@@ -11,14 +11,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 AUDIENCE = "customers-and-orders"
 KEY, STRANGERS_KEY = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+KEYS: dict[str, Any] = {
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256"), KEY),
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "ES384": ec.generate_private_key(ec.SECP384R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+    "HS256": b"a shared secret that is long enough",
+}
+"""A key for each algorithm, whose name is the key's id."""
 
 
 class Issuer:
-    """Publishes KEY at `url`."""
+    """Publishes KEY, with the id 1, and KEYS at `url`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -29,8 +37,7 @@ class Issuer:
     @contextmanager
     def running(cls) -> Iterator[Issuer]:
         """The issuer answers inside the block."""
-        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key()))
-        keys = {"keys": [{**public, "kid": "1", "use": "sig", "alg": "RS256"}]}
+        keys = {"keys": [_public("1", "RS256", KEY), *(_public(a, a, KEYS[a]) for a in KEYS)]}
 
         class Documents(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -55,8 +62,17 @@ class Issuer:
             thread.join()
             server.server_close()
 
-    def sign(self, *, key: Any = KEY, algorithm: str = "RS256", **claims: object) -> str:
+    def sign(
+        self, *, key: Any = KEY, algorithm: str = "RS256", key_id: str = "1", **claims: object
+    ) -> str:
         """An Authorization header with a token that is good but for the claims and options given."""
         good = {"iss": self.url, "aud": AUDIENCE, "sub": "somebody", "exp": time.time() + 60}
         changed = {k: v for k, v in {**good, **claims}.items() if v is not None}
-        return "Bearer " + jwt.encode(changed, key, algorithm, headers={"kid": "1"})
+        return "Bearer " + jwt.encode(changed, key, algorithm, headers={"kid": key_id})
+
+
+def _public(key_id: str, algorithm: str, key: Any) -> dict[str, str]:
+    """Return the public part of a key as JSON Web Key; a shared secret has none and is returned itself."""
+    public = key if isinstance(key, bytes) else key.public_key()
+    encoded = json.loads(jwt.get_algorithm_by_name(algorithm).to_jwk(public))
+    return {**encoded, "kid": key_id, "use": "sig", "alg": algorithm}

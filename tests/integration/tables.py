@@ -18,6 +18,7 @@ from messaging.envelope import DomainEventEnvelope, EventDecoder
 from orders.events import OrderState, RejectionReason
 from orders.order import Order
 from orders.repository import OrderRepository
+from shared.clock import format_instant
 from shared.money import Money
 from tests.samples import JANE, ORDER, published_classes, schema_of, wrap
 from tests.template import DEVELOPMENT
@@ -81,13 +82,22 @@ def published(client: DynamoDBClient, outbox: str) -> list[DomainEventEnvelope]:
 
 
 def decode(item: dict[str, Any]) -> DomainEventEnvelope:
-    """Decode an outbox item. Check the event against its schema."""
+    """Decode an outbox item. Check the event against its schema, and each attribute against the event."""
     detail = json.loads(item["detail"]["S"])
     source, event_type = item["source"]["S"], item["eventType"]["S"]
     schema_of(event_type, detail).validate(detail)
     envelope = _DECODER.decode(source, event_type, detail)
-    assert item["aggregateId"]["S"] == envelope.metadata.aggregate_id
-    assert item["eventId"]["S"] == envelope.metadata.event_id
+    metadata = envelope.metadata
+    assert {name: value for name, value in item.items() if name != "traceHeader"} == {
+        "aggregateId": {"S": metadata.aggregate_id},
+        "eventId": {"S": metadata.event_id},
+        "aggregateVersion": {"N": str(metadata.aggregate_version)},
+        "source": {"S": source},
+        "eventType": {"S": event_type},
+        "occurredAt": {"S": format_instant(metadata.occurred_at)},
+        "correlationId": {"S": metadata.correlation_id},
+        "detail": {"S": envelope.to_detail()},
+    }
     return envelope
 
 

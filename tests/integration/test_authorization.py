@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from unittest.mock import Mock
 
@@ -22,15 +23,21 @@ from order_history.queries import OrderHistoryQueries
 from order_history.view import OrderHistoryView
 from orders.order import Order
 from orders.repository import OrderRepository
-from rest_api.authorization import TokenVerifier, verifier_from_environment
+from rest_api.authorization import (
+    Caller,
+    TokenVerifier,
+    trusted_caller,
+    verifier_from_environment,
+)
 from rest_api.signing_keys import SigningKeysUnavailableError
 from shared.clock import now
-from shared.errors import UnauthenticatedError
+from shared.errors import ForbiddenError, UnauthenticatedError
+from shared.identifiers import MAX_ID
 from shared.money import Money
 from tests.clock import Clock
 from tests.integration.api import send
 from tests.integration.tables import insert_customer, insert_order, published
-from tests.issuer import AUDIENCE, KEY, STRANGERS_KEY, Issuer
+from tests.issuer import AUDIENCE, KEY, KEYS, STRANGERS_KEY, Issuer
 from tests.samples import JANE, ORDER, load, samples, wrap
 from tests.template import function_of, handler_of, is_open, resources, sources
 
@@ -127,6 +134,7 @@ TOKENS: dict[str, tuple[dict[str, str], dict[str, object]]] = {
         {"JWT_ALL_CUSTOMERS_SCOPE": "everyone"},
         {"idtyp": "app", "oid": "somebody", "roles": ["orders:read", "everyone"]},
     ),
+    "RFC 9068, app only": ({}, {"client_id": "client", "scope": "orders:read customers:all"}),
 }
 
 
@@ -145,8 +153,9 @@ def test_tokens_of_well_known_issuers_are_understood(
 
         assert caller.scopes is not None, product
         assert {s for s in caller.scopes if s.startswith("orders")} == {"orders:read"}, product
-        limits = (None, True) if product == "Entra ID, app only" else (7, False)
+        limits = (None, True) if product.endswith("app only") else (7, False)
         assert (caller.customer_id, caller.all_customers) == limits, product
+        assert (caller.issuer, caller.subject) == (issuer.url, "somebody")
 
 
 NOT_SCOPES: list[object] = [None, 7, [7], {"a": 1}]
@@ -171,11 +180,33 @@ BAD_VALUES: dict[str, list[object]] = {
 def test_bad_claim_is_refused(issuer: Issuer, verifier: TokenVerifier) -> None:
     bad = [{claim: value} for claim, values in BAD_VALUES.items() for value in values]
     bad += [{"aud": ..., "client_id": value} for value in (AUDIENCE, None)]
+    bad.append({"aud": "another", "client_id": AUDIENCE, "token_use": "access"})
     bad += [{"customer_id": value, "scope": "customers:all"} for value in NOT_IDS]
     assert verifier.verify(sign(issuer, {"scope": "a b"})).scopes == frozenset({"a", "b"})
     for claims in bad:
-        with pytest.raises(UnauthenticatedError):
+        (claim, *_) = claims
+        text = claim if claim in {"aud", "scope", "scp", "roles", "customer_id"} else "token"
+        with pytest.raises(UnauthenticatedError, match=text):
             pytest.fail(f"{claims}: {verifier.verify(sign(issuer, claims))}")
+
+
+def test_customers_id_is_a_number_or_its_digits_up_to_the_largest_id(
+    issuer: Issuer, verifier: TokenVerifier
+) -> None:
+    for value in (1, "1", MAX_ID, str(MAX_ID)):
+        assert verifier.verify(sign(issuer, {"customer_id": value})).customer_id == int(value)
+
+
+def test_signatures_that_need_a_private_key_are_accepted_and_no_shared_secret(
+    issuer: Issuer, verifier: TokenVerifier
+) -> None:
+    for algorithm, key in KEYS.items():
+        header = issuer.sign(key=key, algorithm=algorithm, key_id=algorithm)
+        if algorithm == "HS256":
+            with pytest.raises(UnauthenticatedError):
+                verifier.verify(header)
+        else:
+            assert verifier.verify(header).subject == "somebody", algorithm
 
 
 def test_bad_signature_is_refused(issuer: Issuer, verifier: TokenVerifier) -> None:
@@ -197,11 +228,42 @@ def test_bad_signature_is_refused(issuer: Issuer, verifier: TokenVerifier) -> No
 
 
 def test_clocks_may_differ_by_thirty_seconds_and_the_scheme_has_any_case(
-    issuer: Issuer, verifier: TokenVerifier
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for claims in ({"exp": time.time() - 20}, {"nbf": time.time() + 20}):
+    at = 1_800_000_000
+    monkeypatch.setattr(
+        jwt.api_jwt, "datetime", Mock(now=lambda tz: datetime.fromtimestamp(at, tz))
+    )
+    good = {"exp": at + 60}
+    for claims in ({"exp": at - 29}, {**good, "nbf": at + 30}):
         header = sign(issuer, claims).replace("Bearer", "bEARER")
         assert verifier.verify(header).subject == "somebody"
+    for claims in ({"exp": at - 30}, {**good, "nbf": at + 31}):
+        with pytest.raises(UnauthenticatedError):
+            verifier.verify(sign(issuer, claims))
+
+
+def test_callers_are_nobody_until_they_are_identified() -> None:
+    nobody = Caller()
+
+    assert nobody == Caller("", "", frozenset(), None, all_customers=False)
+    assert nobody.all_customers is False
+    checks: list[Callable[[], None]] = [
+        *(lambda: nobody.check_scope("orders:read"), lambda: nobody.check_customer(1)),
+        nobody.check_all_customers,
+    ]
+    for check in checks:
+        with pytest.raises(ForbiddenError):
+            check()
+
+
+def test_caller_without_an_issuer_is_the_iam_user_or_role_in_any_session() -> None:
+    callers = {"AROAONE:session": "AROAONE", "A:b:c": "A", "AIDAONE": "AIDAONE", None: ""}
+    for caller, subject in callers.items():
+        event = {"requestContext": {"identity": {"caller": caller}}}
+        expected = Caller(subject=subject, scopes=None, all_customers=True)
+        assert trusted_caller(event) == expected, caller
+    assert trusted_caller({"requestContext": {}}) == expected
 
 
 def test_customers_token_is_limited_even_with_the_scope_for_all(

@@ -23,11 +23,13 @@ from customers.events import (
     CustomerValidationFailed,
 )
 from customers.repository import CustomerRepository
+from customers.service import reserve_credit
 from functions.customers import subscriber as customers_subscriber
 from messaging import retry
 from messaging import subscriber as subscriber_module
 from messaging.domain_event import Cause, DomainEvent
 from messaging.envelope import DomainEventEnvelope
+from messaging.participant import SagaParticipant
 from messaging.retry import WriteConflictError
 from messaging.subscriber import Delivery, Handled
 from orders.events import OrderCreated
@@ -257,6 +259,23 @@ def test_events_handled_before_are_left_out_and_the_rest_is_committed_in_one_mor
     check_credit(dynamodb)
 
 
+def test_event_that_another_invocation_handles_meanwhile_is_left_out_too(
+    dynamodb: DynamoDBClient, aws_calls: AwsCalls
+) -> None:
+    before, meanwhile, new = created(10), created(11), created(12)
+    deliver(before)
+
+    def handle_meanwhile(call: Any, _request: Any) -> Any:
+        deliver(meanwhile)
+        return call()
+
+    aws_calls.answer("TransactWriteItems", lambda call, _request: call(), handle_meanwhile)
+    assert deliver(before, meanwhile, new) == []
+
+    assert len(answers(dynamodb)) == 3
+    check_credit(dynamodb)
+
+
 def test_redelivered_order_is_not_decided_again_when_credit_is_available_later(
     dynamodb: DynamoDBClient, customers: CustomerRepository
 ) -> None:
@@ -362,6 +381,29 @@ def test_after_a_conflict_a_customer_for_whom_less_than_five_seconds_are_left_is
         handled.extend(customers_subscriber.participant.handle(deliveries, lambda: next(left)))
 
     assert [h.delivery for h in handled] == deliveries[:2]
+
+
+def test_after_a_conflict_the_error_of_the_last_customer_that_failed_is_raised(
+    aws_calls: AwsCalls,
+) -> None:
+    refuse_transactions(aws_calls, times=1)
+    aws_calls.answer("TransactWriteItems", ZeroDivisionError(), LookupError())
+    deliveries = [Delivery(created(10 + c, c), ("a message",)) for c in (JANE, JOHN, MARY)]
+
+    handled: list[Handled] = []
+    with pytest.raises(LookupError):
+        handled.extend(customers_subscriber.participant.handle(deliveries, lambda: 10))
+
+    assert [h.delivery for h in handled] == deliveries[2:]
+
+
+def test_registered_handler_is_returned_for_use_as_a_decorator(
+    customers: CustomerRepository,
+) -> None:
+    participant = SagaParticipant(customers)
+
+    assert participant.on(OrderCreated)(reserve_credit) is reserve_credit
+    assert set(participant.event_classes) == {OrderCreated}
 
 
 def test_message_with_less_than_five_seconds_left_is_not_tried(

@@ -69,11 +69,20 @@ def test_generated_id_that_is_taken_is_replaced(
     service.create(500)
     before = items(dynamodb, service.name)
 
-    created = retry_on_conflict(service.create, 700, request_at(1000))
+    created = retry_on_conflict(service.create, 700, request=request_at(1000))
 
     assert created.id == 2
     assert all(item in items(dynamodb, service.name) for item in before)
     assert len(published(dynamodb, f"{service.name}Outbox")) == 2
+
+
+def test_created_aggregate_comes_with_its_published_event(
+    service: Service, dynamodb: DynamoDBClient
+) -> None:
+    created = service.create()
+
+    assert published(dynamodb, f"{service.name}Outbox") == [created.event]
+    assert created.event.event.aggregate_id == created.id
 
 
 def test_reads_of_aggregates_are_consistent(service: Service, aws_calls: AwsCalls) -> None:

@@ -197,7 +197,8 @@ def test_sample_finds_jane_with_exact_amounts(customers: CustomerRepository) -> 
 def test_unknown_customer_returns_404() -> None:
     for customer_id in (1, 99, MAX_ID):
         refused = send(handler, GET, path_parameters={"customerId": customer_id})
-        refused.problem(404, "customer-not-found")
+        problem = refused.problem(404, "customer-not-found")
+        assert problem["detail"] == f"Customer {customer_id} does not exist."
 
 
 # DELETE /customers/{customerId}

@@ -14,8 +14,10 @@ from orders.events import OrderCancelled, OrderCreated, OrderState, RejectionRea
 from orders.repository import OrderRepository
 from shared.identifiers import MAX_ID
 from shared.money import Money
+from telemetry.metrics import Metric
 from tests.clock import Clock
 from tests.integration.api import Answer, pages, send
+from tests.integration.conftest import LogLines
 from tests.integration.tables import insert_order, items, published, snapshot
 from tests.samples import JANE, ORDER, wrap
 
@@ -33,7 +35,9 @@ def create(customer_id: int | str, amount: str, key: str | None = None) -> Answe
 # POST /orders
 
 
-def test_sample_creates_a_pending_order(orders: OrderRepository, dynamodb: DynamoDBClient) -> None:
+def test_sample_creates_a_pending_order(
+    orders: OrderRepository, dynamodb: DynamoDBClient, log_lines: LogLines
+) -> None:
     created = send(handler, CREATE)
 
     assert created.status == 200
@@ -44,6 +48,7 @@ def test_sample_creates_a_pending_order(orders: OrderRepository, dynamodb: Dynam
     assert (event.customer_id, event.order_total) == (JANE, Money(400))
     assert envelope.metadata.correlation_id == created.headers["X-Correlation-Id"]
     assert service.find_order(orders, event.order_id).state is OrderState.PENDING
+    assert log_lines()[-1][Metric.ORDERS_CREATED] == [1]
 
 
 def test_repeated_request_creates_one_order(dynamodb: DynamoDBClient) -> None:
@@ -111,7 +116,8 @@ def test_pages_have_every_order_once(orders: OrderRepository) -> None:
 
 def test_unknown_order_returns_404(dynamodb: DynamoDBClient) -> None:
     for sample in (GET, CANCEL):
-        send(handler, sample).problem(404, "order-not-found")
+        problem = send(handler, sample).problem(404, "order-not-found")
+        assert problem["detail"] == f"Order {ORDER} does not exist."
     assert items(dynamodb, "Orders") == []
 
 
@@ -159,7 +165,7 @@ def test_unknown_order_is_not_waited_for(clock: Clock) -> None:
 
 
 def test_sample_cancels_an_approved_order_once(
-    orders: OrderRepository, dynamodb: DynamoDBClient
+    orders: OrderRepository, dynamodb: DynamoDBClient, log_lines: LogLines
 ) -> None:
     insert_order(orders, state=OrderState.APPROVED)
 
@@ -177,6 +183,7 @@ def test_sample_cancels_an_approved_order_once(
     version = f'"{envelope.metadata.aggregate_version}"'
     assert cancelled.headers["ETag"] == repeated.headers["ETag"] == version
     assert snapshot(dynamodb) == before
+    assert [line.get(Metric.ORDERS_CANCELLED) for line in log_lines()] == [[1], None]
 
 
 def test_order_that_is_not_approved_cannot_be_cancelled(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tenacity
 from botocore.exceptions import ClientError, ReadTimeoutError
 from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -64,13 +66,19 @@ FAILURES = [
 
 
 def test_conflicts_and_throttling_are_retried_until_the_command_commits(
-    orders: OrderRepository, dynamodb: DynamoDBClient, aws_calls: AwsCalls, pauses: list[float]
+    orders: OrderRepository,
+    dynamodb: DynamoDBClient,
+    aws_calls: AwsCalls,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(tenacity.wait, "random", SimpleNamespace(uniform=lambda _, high: high))
     aws_calls.answer("TransactWriteItems", *CONFLICTS)
 
     order_id = retry_on_conflict(create, orders)
 
-    assert len(pauses) == len(CONFLICTS)
+    assert len(CONFLICTS) == 8
+    assert pauses == [0.02, 0.04, 0.08, 0.16, 0.25, 0.25, 0.25, 0.25]
     assert [e.event.aggregate_id for e in published(dynamodb, "OrdersOutbox")] == [order_id]
 
 
@@ -215,8 +223,11 @@ def test_outbox_has_the_trace_header_of_a_sampled_invocation_and_of_no_other(
     assert [stored[str(order_id)] for order_id in ids] == [None, None, None, {"S": sampled}]
 
 
-def test_time_outs_of_dynamodb_are_seconds(dynamodb: DynamoDBClient) -> None:
+def test_client_of_dynamodb_has_time_outs_of_seconds_and_its_own_name(
+    dynamodb: DynamoDBClient,
+) -> None:
     config: Any = Database()._connection.client.meta.config
 
     assert (config.connect_timeout, config.read_timeout) == (1, 2)
     assert config.retries["total_max_attempts"] == 2
+    assert config.user_agent.startswith("customers-and-orders")

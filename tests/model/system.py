@@ -199,6 +199,14 @@ def published(state: State, service: str) -> tuple[Event, ...]:
 
 
 @lru_cache(maxsize=100_000)
+def answered(state: State, service: str) -> frozenset[str]:
+    """Return the ids of the events that the events in the outbox of a service answer."""
+    details = (json.loads(body)["detail"] for _, body in published(state, service))
+    causes = (detail["metadata"]["causationId"] for detail in details)
+    return frozenset(cause for cause in causes if cause)
+
+
+@lru_cache(maxsize=100_000)
 def event_type(body: str) -> str:
     """Return the type of the event in a message."""
     return str(json.loads(body)["detail-type"])

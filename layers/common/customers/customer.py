@@ -34,7 +34,7 @@ class Customer:
     """None if the customer was erased."""
     credit_limit: Money
     reserved_credit: Money = ZERO
-    version: int = 0
+    version: int = 1
     reservations: dict[int, Money] = field(default_factory=dict)
     erased: bool = False
     created_event_id: str | None = None
@@ -47,7 +47,7 @@ class Customer:
         """Create a customer with the whole credit limit available. Raises: ValueError if the limit is negative."""
         if credit_limit < ZERO:
             raise ValueError("a credit limit must not be negative")
-        customer = cls(customer_id, name, credit_limit, version=1)
+        customer = cls(customer_id, name, credit_limit)
         return customer, CustomerCreated(
             customer_id=customer_id, name=name, credit_limit=credit_limit
         )

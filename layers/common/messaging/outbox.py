@@ -24,7 +24,6 @@ class EventAlreadyPublishedError(Exception):
     """Some of these events are in the outbox: the messages that caused them were handled before. Nothing was written."""
 
     def __init__(self, event_ids: Collection[str]) -> None:
-        super().__init__(", ".join(event_ids))
         self.event_ids = event_ids
 
 

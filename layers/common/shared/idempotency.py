@@ -19,7 +19,6 @@ class RequestAlreadyHandledError(Exception):
     """The same request with the same key has created `aggregate_id` already."""
 
     def __init__(self, aggregate_id: int) -> None:
-        super().__init__(aggregate_id)
         self.aggregate_id = aggregate_id
 
 

@@ -80,9 +80,9 @@ def test_credit_is_reserved_exactly_if_the_limit_is_not_exceeded(limit: int, tot
             assert customer == a_customer(limit)
 
 
-def inconsistent(customer: Customer) -> None:
-    """Release more than is reserved: the loaded reservation contradicts the sum."""
-    customer.reservations[8] = Money(401)
+def release_loaded(customer: Customer, cents: int) -> None:
+    """Release a reservation that was loaded and contradicts the sum."""
+    customer.reservations[8] = Money(cents)
     customer.release_credit(8)
 
 
@@ -92,7 +92,7 @@ INVALID: list[tuple[Callable[[Customer], object], type[Exception]]] = [
     (lambda c: c.reserve_credit(8, Money(-1_000_000)), ValueError),
     (lambda c: c.reserve_credit(7, Money(1)), ValueError),
     (lambda c: c.release_credit(8), KeyError),
-    (inconsistent, ValueError),
+    *((lambda c, n=n: release_loaded(c, n), ValueError) for n in (401, 0, -1)),  # type: ignore[misc]
     (lambda _: Customer.create(1, "Jane Doe", Money(-1)), ValueError),
 ]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from messaging import relay as relay_module
-from messaging.relay import MAX_BYTES, MAX_LETTER_BYTES, Entry, EventsNotPublishedError, Relay
+from messaging.relay import MAX_BYTES, Entry, EventsNotPublishedError, Relay
 from shared.clock import now
 from tests.samples import load
 
@@ -97,20 +97,29 @@ def test_entry_is_the_outbox_item_unchanged_and_its_size_is_in_bytes(bus: Bus) -
     detail = image(record)["detail"]["S"]
     entry = {"EventBusName": "the-bus", "Source": "s", "DetailType": "Zoë", "Detail": detail}
     assert bus.published == [entry]
-    assert published.log_keys["event_id"] == IDS[0]
+    decoded = json.loads(detail)
+    assert published.log_keys == {
+        "event_type": "Zoë",
+        "event_id": IDS[0],
+        "aggregate_version": decoded["metadata"]["aggregateVersion"],
+        "correlation_id": decoded["metadata"]["correlationId"],
+        "order_id": decoded["data"]["orderId"],
+        "customer_id": decoded["data"]["customerId"],
+    }
     assert published.size == 1 + 4 + len(detail)
 
 
 def test_valid_trace_header_is_passed_on_and_any_other_is_dropped(bus: Bus) -> None:
     header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
-    batch = [copy.deepcopy(records()[0]) for _ in range(5)]
-    values = [{"S": header}, {"N": "1"}, {"S": 1}, {"S": ""}, {"S": "x" * 501}]
+    valid = [header, "x", "x" * 500]
+    values = [*({"S": v} for v in valid), {"N": "1"}, {"S": 1}, {"S": ""}, {"S": "x" * 501}]
+    batch = [copy.deepcopy(records()[0]) for _ in values]
     for record, value in zip(batch, values, strict=True):
         image(record)["traceHeader"] = value
 
     bus.relay.publish(batch)
 
-    assert [entry.get("TraceHeader") for entry in bus.published] == [header, *[None] * 4]
+    assert [entry.get("TraceHeader") for entry in bus.published] == [*valid, *[None] * 4]
     assert bus.letters == []
 
 
@@ -125,6 +134,7 @@ def test_event_of_any_schema_version_is_published(bus: Bus) -> None:
 
 
 @given(st.lists(st.integers(1, MAX_BYTES), max_size=40))
+@example([MAX_BYTES - 1, 1])
 def test_no_call_exceeds_the_limits_and_all_entries_are_sent_in_order(sizes: list[int]) -> None:
     entries = [Entry({}, {}, size, {"number": n}, now()) for n, size in enumerate(sizes)]
 
@@ -138,12 +148,13 @@ def test_no_call_exceeds_the_limits_and_all_entries_are_sent_in_order(sizes: lis
         assert len(chunk) == 10 or sum(e.size for e in [*chunk, following]) > 256 * KIB
 
 
-def test_time_outs_of_the_bus_are_seconds_and_botocore_does_not_retry() -> None:
+def test_client_has_time_outs_of_seconds_and_its_own_name_and_does_not_retry() -> None:
     dead_letters: Any = None
     config: Any = Relay("the-bus", dead_letters)._events.meta.config
 
     assert (config.connect_timeout, config.read_timeout) == (1, 3)
     assert config.retries["total_max_attempts"] == 1
+    assert config.user_agent.startswith("customers-and-orders")
 
 
 # Entries that the bus refuses
@@ -158,6 +169,23 @@ def test_only_refused_entries_are_retried_in_order(bus: Bus) -> None:
 
     assert bus.calls == [[first, second, third, fourth], [first, third, fourth], [third]]
     assert sorted(bus.published_ids) == sorted(IDS)
+
+
+def test_refusals_are_logged_with_their_codes(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    bus.answers.extend([THROTTLED, {0: "B", 1: "A", 2: "B", 3: ""}])
+
+    bus.relay.publish(records())
+
+    failed, refused = (vars(record) for record in caplog.records)
+    assert "ThrottlingException" in failed["reason"]
+    assert (refused["refused"], refused["codes"]) == (4, ["A", "B"])
+
+
+def test_answer_without_a_result_for_each_entry_fails_the_batch(bus: Bus) -> None:
+    bus.__dict__["put_events"] = lambda **_: {"Entries": []}
+
+    with pytest.raises(ValueError, match="shorter"):
+        bus.relay.publish(records())
 
 
 def test_chunks_of_ten_are_sent_in_order_and_wait_for_refused_entries(bus: Bus) -> None:
@@ -295,9 +323,12 @@ def test_record_too_large_for_the_bus_is_dead_lettered_as_its_keys(bus: Bus) -> 
 
 def test_invalid_record_of_at_most_240_kib_is_a_whole_dead_letter(bus: Bus) -> None:
     keys = {"Keys": {"eventId": {"S": "x"}}}
-    length = MAX_LETTER_BYTES - len(json.dumps({"dynamodb": {**keys, "padding": ""}}))
+    length = 240 * KIB - len(json.dumps({"dynamodb": {**keys, "padding": ""}}))
     whole, cut = ({"dynamodb": {**keys, "padding": "x" * n}} for n in (length, length + 1))
+    without_keys = {"dynamodb": {"padding": "x" * 240 * KIB}}
 
-    bus.relay.publish([whole, cut])
+    result = bus.relay.publish([whole, cut, without_keys])
 
-    assert [letter for letter, _ in bus.letters] == [whole, {"dynamodb": keys}]
+    letters = [whole, {"dynamodb": keys}, {"dynamodb": {"Keys": {}}}]
+    assert [letter for letter, _ in bus.letters] == letters
+    assert result.dead_letters == 3

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from customers.events import CustomerValidationFailed, ValidationFailureReason
+from customers.events import (
+    CustomerCreditReserved,
+    CustomerValidationFailed,
+    ValidationFailureReason,
+)
 from orders.events import (
     OrderApproved,
     OrderCancelled,
@@ -17,7 +21,7 @@ from orders.events import (
     RejectionReason,
 )
 from orders.order import Order, OrderNotCancellableError, OrderNotPendingError
-from orders.service import reject_order
+from orders.service import OrderNotFoundError, approve_order, reject_order
 from shared.errors import ConflictError
 from shared.money import Money
 
@@ -119,6 +123,17 @@ def test_rejected_order_has_its_reason() -> None:
 def test_refused_cancellation_names_the_state() -> None:
     with pytest.raises(ConflictError, match="Order 7 is PENDING"):
         an_order().cancel()
+
+
+def test_decision_about_a_missing_order_is_an_error_that_names_the_order() -> None:
+    reserved = CustomerCreditReserved(customer_id=1, order_id=7, available_credit=Money(100))
+    reason = ValidationFailureReason.UNKNOWN_CUSTOMER
+    refused = CustomerValidationFailed(customer_id=1, order_id=7, reason=reason)
+
+    with pytest.raises(OrderNotFoundError, match="Order 7 does not exist"):
+        approve_order(None, reserved)
+    with pytest.raises(OrderNotFoundError, match="Order 7 does not exist"):
+        reject_order(None, refused)
 
 
 def test_order_total_must_be_positive() -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 
+from shared import clock
 from shared.clock import format_instant, now, parse_instant
 
 
@@ -14,7 +16,13 @@ def test_instants_are_utc_with_milliseconds() -> None:
     assert parse_instant("2026-11-04T10:30:00.123+01:00") == datetime(
         2026, 11, 4, 9, 30, 0, 123_000, tzinfo=UTC
     )
-    assert now().microsecond % 1000 == 0
+
+
+def test_now_is_utc_and_cut_to_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    instant = datetime(2026, 11, 4, 9, 30, 0, 123_999, tzinfo=UTC)
+    monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=instant.astimezone))
+
+    assert now() == instant.replace(microsecond=123_000)
     assert now().tzinfo is UTC
 
 

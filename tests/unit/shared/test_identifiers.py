@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import secrets
 import time
 from datetime import UTC, datetime
 
@@ -25,6 +26,16 @@ def test_ids_are_ordered_by_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> 
     later = [new_id() for _ in range(1000)]
 
     assert max(earlier) < min(later)
+
+
+def test_id_is_the_milliseconds_since_2025_and_twelve_random_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secrets, "randbits", lambda bits: 2**bits - 1)
+    monkeypatch.setattr(time, "time_ns", lambda: 1_735_689_600_007_999_999)
+
+    assert new_id() == 7 * 4096 + 4095
+    assert MAX_ID == 9_223_372_036_854_775_807
 
 
 def test_ids_of_one_millisecond_differ_by_random_bits(monkeypatch: pytest.MonkeyPatch) -> None:
