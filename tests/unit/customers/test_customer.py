@@ -92,7 +92,7 @@ INVALID: list[tuple[Callable[[Customer], object], type[Exception]]] = [
     (lambda c: c.reserve_credit(8, Money(-1_000_000)), ValueError),
     (lambda c: c.reserve_credit(7, Money(1)), ValueError),
     (lambda c: c.release_credit(8), KeyError),
-    *((lambda c, n=n: release_loaded(c, n), ValueError) for n in (401, 0, -1)),  # type: ignore[misc]
+    *((lambda c, n=n: release_loaded(c, n), ValueError) for n in (401, 0, -1)),
     (lambda _: Customer.create(1, "Jane Doe", Money(-1)), ValueError),
 ]
 
