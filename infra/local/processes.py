@@ -1,6 +1,8 @@
 """Child processes that outlive the command that started them, so that a later command can find and stop them."""
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -151,10 +153,16 @@ def require_free(port: int, variable: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port on which no program listens."""
-    with socket.socket() as server:
-        server.bind((LOCALHOST, 0))
-        return int(server.getsockname()[1])
+    """Return a port on which no program listens.
+
+    It is below the range from which Linux takes the ports of outgoing connections: one of those may be in use before the
+    caller has started its server.
+    """
+    while True:
+        port = random.randrange(20_000, 32_768)
+        with socket.socket() as server, contextlib.suppress(OSError):
+            server.bind((LOCALHOST, port))
+            return port
 
 
 def accepts_connections(port: int) -> bool:

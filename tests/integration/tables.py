@@ -88,7 +88,8 @@ def decode(item: dict[str, Any]) -> DomainEventEnvelope:
     schema_of(event_type, detail).validate(detail)
     envelope = _DECODER.decode(source, event_type, detail)
     metadata = envelope.metadata
-    assert {name: value for name, value in item.items() if name != "traceHeader"} == {
+    others = {"detail", "traceHeader", "expiresAt"}
+    assert {name: value for name, value in item.items() if name not in others} == {
         "aggregateId": {"S": metadata.aggregate_id},
         "eventId": {"S": metadata.event_id},
         "aggregateVersion": {"N": str(metadata.aggregate_version)},
@@ -96,7 +97,6 @@ def decode(item: dict[str, Any]) -> DomainEventEnvelope:
         "eventType": {"S": event_type},
         "occurredAt": {"S": format_instant(metadata.occurred_at)},
         "correlationId": {"S": metadata.correlation_id},
-        "detail": {"S": envelope.to_detail()},
     }
     return envelope
 
