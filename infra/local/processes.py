@@ -1,6 +1,5 @@
 """Child processes that outlive the command that started them, so that a later command can find and stop them."""
 
-import contextlib
 import os
 import random
 import signal
@@ -160,7 +159,7 @@ def free_port() -> int:
     """
     while True:
         port = random.randrange(20_000, 32_768)
-        with socket.socket() as server, contextlib.suppress(OSError):
+        with socket.socket() as server, suppress(OSError):
             server.bind((LOCALHOST, port))
             return port
 
