@@ -101,7 +101,7 @@ def _insert(database: Database[Document], numbers: range) -> None:
     documents: dict[str, list[Document]] = defaultdict(list)
     for (collection, document_id), change in changes_of(events).items():
         document: Document = {"_id": document_id, "version": change.version}
-        set_fields(document, change.facts | change.latest)
+        set_fields(document, change.facts | change.personal | change.latest)
         documents[collection].append(document)
     for collection, found in documents.items():
         database[collection].insert_many(found, ordered=False)

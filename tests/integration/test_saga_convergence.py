@@ -102,7 +102,7 @@ class System:
                 if participant := getattr(module, "participant", None):
                     patch.setattr(participant._repository, "_database", Database())
                     patch.setattr(participant._repository.outbox, "_database", Database())
-                else:
+                elif isinstance(module.subscriber._handler, OrderHistoryView):
                     patch.setattr(module.subscriber, "_handler", view)
             for service in (customers_service, orders_service):
                 patch.setattr(service, "new_id", itertools.count(1).__next__)
