@@ -53,6 +53,7 @@ STACKS = ("token_stack", "production", "operated", "stack", "local_stack", "base
 """Fixtures that start a stack, or need the one before them."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let one process run all tests of a stack or of a file with stacks, and start with them: they take longest."""
 
