@@ -42,7 +42,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
         yield stack
         left = workers(stack)
         assert left
-    assert not any(worker.is_running() for worker in left)
+    _, alive = psutil.wait_procs(left, timeout=10)  # a zombie is left until init reaps it
+    assert [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def workers(stack: EmbeddedStack) -> list[psutil.Process]:
