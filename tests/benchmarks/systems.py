@@ -9,7 +9,7 @@ import io
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -206,15 +206,20 @@ class Systems:
     def __init__(self, directory: Path, show: Callable[[str], None]) -> None:
         self._directory = directory
         self._show = show
-        self._contexts = ExitStack()
-        self._running: dict[str, System] = {}
+        self._running: dict[str, tuple[System, ExitStack]] = {}
         self.baseline_source = directory / "baseline-source"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._contexts.close()
+        self.stop_all_but(())
+
+    def stop_all_but(self, designs: Collection[Design]) -> None:
+        """Stop the other systems: even idle ones take processor time."""
+        with ExitStack() as stopped:
+            for name in self._running.keys() - {design.name for design in designs}:
+                stopped.enter_context(self._running.pop(name)[1])
 
     def __getitem__(self, design: Design) -> System:
         if design.name not in self._running:
@@ -223,9 +228,12 @@ class Systems:
             if design is BASELINE:
                 check_out(BASELINE_COMMIT, self.baseline_source)
                 design = replace(design, project=self.baseline_source)
-            started = System.start(design, directory)
-            self._running[design.name] = self._contexts.enter_context(started)
-        return self._running[design.name]
+            context = ExitStack()
+            self._running[design.name] = (
+                context.enter_context(System.start(design, directory)),
+                context,
+            )
+        return self._running[design.name][0]
 
 
 def has_commit(commit: str) -> bool:
