@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
+import psutil
 import pytest
 from hypothesis import settings
 
@@ -48,6 +50,16 @@ time.tzset()
 # Machines differ in speed, so examples have no deadline. In CI, Hypothesis derandomizes itself.
 settings.register_profile("tests", parent=settings(), deadline=None)
 settings.load_profile("tests")
+
+
+def end_with_children(*_: object) -> None:
+    """End the processes of pytest-xdist, which end their stacks, and stop as after Ctrl-C."""
+    for child in psutil.Process().children():
+        child.terminate()
+    raise KeyboardInterrupt
+
+
+signal.signal(signal.SIGTERM, end_with_children)  # of a CI job that is ended
 
 STACKS = ("token_stack", "production", "operated", "stack", "local_stack", "base_url", "api")
 """Fixtures that start a stack, or need the one before them."""

@@ -27,6 +27,7 @@ VIEW_IS_BEHIND = r"status of 404 .*/(customers/\d+/orderhistory|orderhistory/ord
 expect.set_options(timeout=DEADLINE_MILLISECONDS)
 
 
+@pytest.fixture(scope="session", autouse=True)  # before a stack is started
 def chromium() -> str:
     """Return the path of the browser. Without one, fail in CI and skip elsewhere."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -38,11 +39,10 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(base_url: str) -> Iterator[Browser]:
+def browser(base_url: str, chromium: str) -> Iterator[Browser]:
     """Start the browser for one module: Playwright's event loop disturbs tests of other modules."""
-    path = chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         browser.close()
 
