@@ -237,6 +237,18 @@ def subscribers() -> dict[str, ModuleType]:
     }
 
 
+def queue_names() -> list[str]:
+    """Return the name of each subscriber and its queue after the stack's name: customers-subscriber, ..."""
+    mappings = load_template()["Mappings"]
+    return [mappings["Functions"][name]["Name"] for name in mappings["Subscribers"]]
+
+
+def has_database(function: str) -> bool:
+    """Return whether the function is given a table or the view's database."""
+    variables = DEVELOPMENT.functions[function]["Environment"]["Variables"]
+    return any(name.endswith("_TABLE") or name.startswith("MONGODB_") for name in variables)
+
+
 def is_open(route: Properties) -> bool:
     """Return whether API Gateway accepts requests to the route without credentials."""
     return bool(route.get("Auth") == {"Authorizer": "NONE"})

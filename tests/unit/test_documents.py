@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,7 +12,7 @@ import yaml
 from tests.chaos.__main__ import EMULATOR_ENDED
 from tests.chaos.scenarios import SCENARIOS
 from tests.samples import published_classes
-from tests.template import ROOT, resources
+from tests.template import DEVELOPMENT, ROOT, load_template, subscribers
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -80,22 +81,66 @@ def test_guarantees_name_every_chaos_scenario() -> None:
     assert [name for name in (*SCENARIOS, EMULATOR_ENDED) if f"*{name}*" not in guarantees] == []
 
 
-def test_services_table_names_published_and_subscribed_events() -> None:
-    text = (ROOT / "docs/services.md").read_text()
+def rows_of_services() -> list[list[str]]:
+    """Return the cells of each row of the tables in docs/services.md."""
+    lines = re.findall(r"^\| (.*) \|$", (ROOT / "docs/services.md").read_text(), re.MULTILINE)
+    return [re.split(r" ?\| ?", line) for line in lines]
 
-    def cells(row: str) -> list[set[str]]:
-        (found,) = re.findall(rf"^\| {row} \|(.*)\|$", text, re.MULTILINE)
-        return [set(re.findall(r"`(\w+)`", cell)) for cell in found.split("|")]
 
-    def subscribed(rule: str) -> set[str]:
-        return set(resources("AWS::Events::Rule")[rule]["EventPattern"]["detail-type"])
+def row_of_services(name: str) -> list[str]:
+    """Return the cells behind the name of the row: one for each service."""
+    (cells,) = (cells for first, *cells in rows_of_services() if first == name)
+    return cells
 
+
+def names_in(text: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", text))
+
+
+def handled_by_service() -> dict[str, set[str]]:
+    """Return the events that a service subscribes to, by its name in docs/services.md."""
+    handled: dict[str, set[str]] = {}
+    for name, handler in subscribers().items():
+        folder = Path(DEVELOPMENT.functions[f"{name}Function"]["CodeUri"]).name
+        events = {event.__name__ for event in handler.subscriber._handler.event_classes}
+        handled.setdefault(folder.replace("_", " ").capitalize(), set()).update(events)
+    return handled
+
+
+def test_services_page_names_the_published_events() -> None:
     published: dict[str, set[str]] = {"Customer": set(), "Order": set()}
     for event_class in published_classes():
         published[event_class.aggregate_type].add(event_class.__name__)
-    rules = ("CustomersSubscriberRule", "OrdersSubscriberRule")
-    assert cells("publishes")[:2] == [published["Customer"], published["Order"]]
-    assert cells("subscribes to")[:2] == [subscribed(rule) for rule in rules]
+
+    of_customers, of_orders, *_ = map(names_in, row_of_services("publishes"))
+    message = "docs/services.md, row `publishes`: not as the event classes in events.py"
+    assert of_customers == published["Customer"], message
+    assert of_orders == published["Order"], message
+
+
+def test_services_page_names_the_handlers_of_each_event() -> None:
+    handled = handled_by_service()
+    everything = {event.__name__ for event in published_classes()}
+    documented: dict[str, set[str]] = {}
+    for events, service, *_ in rows_of_services():
+        named = everything if events == "all" else names_in(events)
+        documented.setdefault(service, set()).update(named)
+
+    columns = dict(zip(row_of_services(""), row_of_services("subscribes to"), strict=True))
+    for service, expected in handled.items():
+        advice = f"{service} handles {sorted(expected)}"
+        assert documented.get(service) == expected, f"docs/services.md, table `Rules`: {advice}"
+        if cell := columns.get(service):
+            named = everything if cell == "all events" else names_in(cell)
+            assert named == expected, f"docs/services.md, row `subscribes to`: {advice}"
+
+
+def test_services_page_names_every_function() -> None:
+    text = (ROOT / "docs/services.md").read_text().partition("## Functions")[2]
+    for entry in load_template()["Mappings"]["Functions"].values():
+        assert f"`{entry['Name']}`" in text, (
+            f"docs/services.md, table `Functions`: add `{entry['Name']}`"
+        )
 
 
 def test_services_table_names_the_routes_of_the_services() -> None:
@@ -104,10 +149,12 @@ def test_services_table_names_the_routes_of_the_services() -> None:
     paths = json.loads((ROOT / "functions/console/static/openapi.json").read_text())["paths"]
     routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
 
-    assert named == routes - {"GET /health"}, "docs/services.md, commands and queries"
+    where = "docs/services.md, rows `commands` and `queries`"
+    assert sorted(routes - named - {"GET /health"}) == [], f"{where}: add these"
+    assert sorted(named - routes) == [], f"{where}: these do not exist"
 
 
-def test_asyncapi_document_matches_events_and_rules() -> None:
+def test_asyncapi_document_has_every_event_with_its_schemas() -> None:
     document: dict[str, Any] = yaml.safe_load((ROOT / "docs/asyncapi.yaml").read_text())
     by_source: dict[str, set[str]] = {}
     schemas = {}
@@ -118,18 +165,17 @@ def test_asyncapi_document_matches_events_and_rules() -> None:
         schemas[name] = [f"../events/schemas/{file}" for file in (f"{name}.json", *older)]
 
     channels = document["channels"].values()
-    assert {c["address"]: set(c["messages"]) for c in channels} == by_source
-    for name, message in document["components"]["messages"].items():
+    for channel in channels:
+        assert set(channel["messages"]) == by_source[channel["address"]], (
+            f"docs/asyncapi.yaml: the messages of channel {channel['address']}"
+        )
+    messages = document["components"]["messages"]
+    assert messages.keys() == schemas.keys(), "docs/asyncapi.yaml: components, messages"
+    for name, message in messages.items():
         payload = message["payload"]
-        assert [schema["$ref"] for schema in payload.get("oneOf", [payload])] == schemas[name]
-        assert all((ROOT / "docs" / file).exists() for file in schemas[name])
-    for operation, rule in (
-        ("customersReceivesOrders", "CustomersSubscriberRule"),
-        ("ordersReceivesCustomers", "OrdersSubscriberRule"),
-    ):
-        received = [m["$ref"].split("/")[-1] for m in document["operations"][operation]["messages"]]
-        pattern = resources("AWS::Events::Rule")[rule]["EventPattern"]
-        assert sorted(received) == sorted(pattern["detail-type"])
+        assert [schema["$ref"] for schema in payload.get("oneOf", [payload])] == schemas[name], (
+            f"docs/asyncapi.yaml: payload of {name}"
+        )
 
 
 def test_tour_stops_match_one_line_each_and_their_excerpts_are_current() -> None:
