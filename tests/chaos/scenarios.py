@@ -170,7 +170,7 @@ def long_outage(system: System, _orders: int) -> Outcome:
 
 def messages_lost(system: System, orders: int) -> Outcome:
     """Lose the messages of all orders on their way to Customers, and again on the way back. The deadline resumes them."""
-    to_customers, to_orders, _ = SUBSCRIBERS
+    to_customers, to_orders = "customers-subscriber", "orders-subscriber"
     with system.overdue_at_once() as resume:
         with system.stopped(to_customers):
             placed = system.place(orders, cancel_share=0)

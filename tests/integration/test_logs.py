@@ -17,12 +17,9 @@ from pymongo import MongoClient
 
 from customers import service as customers_service
 from functions.customers import api as customers_api
-from functions.customers import subscriber as customers_subscriber
 from functions.health import handler as health
 from functions.order_history import api as order_history_api
 from functions.order_history import projection
-from functions.orders import api as orders_api
-from functions.orders import subscriber as orders_subscriber
 from functions.outbox_relay import handler as relay
 from messaging.relay import EventsNotPublishedError
 from order_history import connection
@@ -33,7 +30,8 @@ from rest_api.authorization import TokenVerifier
 from tests.integration.api import request
 from tests.integration.conftest import DeadLetters, LambdaContext
 from tests.integration.tables import TABLES, items
-from tests.samples import load, messages, to_batch
+from tests.samples import load, messages, samples, to_batch
+from tests.template import function_of, handler_of, has_database, subscribers
 
 NAME = "Markedname Secretson"
 TOKEN = "markedtoken.eyJzdWIiOiJtYXJrZWQifQ.c2lnbmF0dXJl"
@@ -50,20 +48,11 @@ BODIES = {
     "customers_api_create": CUSTOMER,
     "orders_api_create": {"customerId": 1, "orderTotal": {"amount": AMOUNT}},
 }
-APIS: dict[str, Any] = {
-    **dict.fromkeys(
-        (f"customers_api_{n}" for n in ("create", "list", "get", "erase")), customers_api
-    ),
-    **dict.fromkeys((f"orders_api_{n}" for n in ("create", "list", "get", "cancel")), orders_api),
-    **{f"order_history_api_{n}": order_history_api for n in ("count", "customer", "order")},
-    "health_get": health,
+HANDLERS = {
+    name: handler_of(function_of(name)) for name in samples() if has_database(function_of(name))
 }
-BATCHES = {
-    "customers_subscriber_batch": customers_subscriber,
-    "customers_subscriber_partial_failure": customers_subscriber,
-    "orders_subscriber_batch": orders_subscriber,
-    "order_history_projection_batch": projection,
-}
+APIS = {name: handler for name, handler in HANDLERS.items() if "httpMethod" in load(name)}
+BATCHES = {name: handler for name, handler in HANDLERS.items() if handler in subscribers().values()}
 
 
 @pytest.fixture
@@ -137,7 +126,7 @@ def marked_batch(sample: str) -> dict[str, Any]:
 # Requests
 
 
-@pytest.mark.usefixtures("output")
+@pytest.mark.usefixtures("output", "clock")
 def test_requests(dynamodb: DynamoDBClient) -> None:
     for sample in APIS:
         assert call(sample) < 500, sample
@@ -145,7 +134,7 @@ def test_requests(dynamodb: DynamoDBClient) -> None:
     assert (item["name"], item["creditLimitCents"]) == ({"S": NAME}, {"N": str(CENTS)})
 
 
-@pytest.mark.usefixtures("output", "no_databases")
+@pytest.mark.usefixtures("output", "no_databases", "clock")
 def test_requests_while_all_databases_are_down() -> None:
     for sample in APIS:
         assert call(sample) >= 500, sample
