@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -115,26 +117,67 @@ OTHER_VALUES = {
     ("customerId",): 6,
     ("orderTotal", "amount"): 4.01,
 }
+"""Of each field of a request: a value unlike its default and unlike that in REQUESTS."""
+REQUESTS: list[tuple[Any, type[BaseModel], Any]] = [
+    (
+        handler,
+        handler.CreateCustomerRequest,
+        {"name": "Jane Doe", "creditLimit": {"amount": 5}},
+    ),
+    (
+        orders_api,
+        orders_api.CreateOrderRequest,
+        {"customerId": 5, "orderTotal": {"amount": 4}},
+    ),
+]
+
+
+def test_each_field_of_a_request_has_another_value() -> None:
+    paths = {path for _, model, _ in REQUESTS for path in leaves(model)}
+
+    assert paths == OTHER_VALUES.keys(), "tests/integration/test_customers_api.py: OTHER_VALUES"
+
+
+def with_other_value(body: Any, path: tuple[str, ...]) -> Any:
+    first, *rest = path
+    return {**body, first: {rest[0]: OTHER_VALUES[path]} if rest else OTHER_VALUES[path]}
 
 
 def test_key_cannot_be_used_with_another_value_of_any_field(dynamodb: DynamoDBClient) -> None:
-    customer = {"name": "Jane Doe", "creditLimit": {"amount": 5}}
-    order = {"customerId": 5, "orderTotal": {"amount": 4}}
-    requests: list[tuple[Any, type[BaseModel], Any]] = [
-        (handler, handler.CreateCustomerRequest, customer),
-        (orders_api, orders_api.CreateOrderRequest, order),
-    ]
-    for api, model, body in requests:
+    for api, model, body in REQUESTS:
         sample = f"{api.api.scope}_api_create"
         assert send(api, sample, body=body).status == 200
         before = snapshot(dynamodb)
-        for first, *rest in leaves(model):
-            path = (first, *rest)
-            assert path in OTHER_VALUES, f"add another value of {path}"
-            value = {rest[0]: OTHER_VALUES[path]} if rest else OTHER_VALUES[path]
-            refused = send(api, sample, body={**body, first: value})
+        for path in leaves(model):
+            refused = send(api, sample, body=with_other_value(body, path))
             refused.problem(422, "idempotency-key-reused")
         assert snapshot(dynamodb) == before
+
+
+def test_each_field_of_a_request_is_in_the_event_and_returned(dynamodb: DynamoDBClient) -> None:
+    for api, model, sample in REQUESTS:
+        service = api.api.scope
+        body = reduce(with_other_value, leaves(model), sample)
+        created = send(api, f"{service}_api_create", body=body)
+        (aggregate_id,) = created.json.values()
+        (envelope,) = published(dynamodb, f"{service.title()}Outbox")
+        data = json.loads(envelope.to_detail())["data"]
+        (parameter,) = request(f"{service}_api_get")["pathParameters"]
+        found = send(api, f"{service}_api_get", path_parameters={parameter: aggregate_id})
+
+        handler_file, layer = f"functions/{service}/api.py", f"layers/common/{service}"
+        for name, value in body.items():
+            in_data = (name, value)
+            if isinstance(value, dict):
+                in_data = (f"{name}Cents", round(value["amount"] * 100))
+            assert in_data in data.items(), (
+                f"{envelope.event_type} has not the {name} of the request: look at {handler_file}, "
+                f"and at events.py, service.py and the aggregate in {layer}/"
+            )
+            assert json.loads(found.text).get(name) == value, (
+                f"GET does not return the {name} of the request: look at the models of "
+                f"{handler_file}, and at {layer}/repository.py"
+            )
 
 
 def test_keys_of_two_iam_roles_are_apart() -> None:
