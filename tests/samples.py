@@ -34,7 +34,9 @@ EVENTS = ROOT / "events"
 
 def load(name: str) -> dict[str, Any]:
     """Return a new copy of events/`name`.json."""
-    sample: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    file = EVENTS / f"{name}.json"
+    assert file.exists(), f"events/{file.name} is missing: add a sample (events/README.md)"
+    sample: dict[str, Any] = json.loads(file.read_text())
     return sample
 
 
@@ -85,18 +87,26 @@ def published_classes() -> list[type[DomainEvent]]:
     ]
 
 
+def read_schema(name: str) -> dict[str, Any]:
+    """Return a new copy of events/schemas/`name`.json."""
+    file = SCHEMAS / f"{name}.json"
+    assert file.exists(), f"events/schemas/{file.name} is missing: add the JSON Schema of the event"
+    schema: dict[str, Any] = json.loads(file.read_text())
+    return schema
+
+
 def schema_of(event_type: str, detail: Mapping[str, Any]) -> Validator:
     """Return the validator of a `detail` of its type and schema version. It checks formats, too."""
-    return _validator(schema_file(event_type, detail["metadata"]["schemaVersion"]).name)
+    return _validator(schema_file(event_type, detail["metadata"]["schemaVersion"]).stem)
 
 
 @cache
-def _validator(file: str) -> Validator:
+def _validator(name: str) -> Validator:
     schemas = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
     resources = [(name, Resource.from_contents(schema)) for name, schema in schemas.items()]
     registry: Registry[Any] = Registry().with_resources(resources)
     return Draft202012Validator(
-        schemas[file],
+        read_schema(name),
         registry=registry,
         format_checker=Draft202012Validator.FORMAT_CHECKER,
     )
@@ -105,10 +115,12 @@ def _validator(file: str) -> Validator:
 def any_event(event_class: type[DomainEvent]) -> SearchStrategy[DomainEvent]:
     """Generate events of the class, with any data that its schema allows."""
     hints, data = get_type_hints(event_class), {}
-    schema = json.loads((SCHEMAS / f"{event_class.__name__}.json").read_text())
-    described = schema["properties"]["data"]["properties"]
+    described = read_schema(event_class.__name__)["properties"]["data"]["properties"]
     for field in fields(event_class):
         json_name = _JsonField.of(field, hints[field.name]).json_name
+        assert json_name in described, (
+            f"events/schemas/{event_class.__name__}.json: add the property {json_name}"
+        )
         data[field.name] = _any_value(field, hints[field.name], described[json_name])
     return st.builds(event_class, **data)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
-from tests.event_schemas import SCHEMAS
+from tests.event_schemas import SCHEMAS, schema_file
 from tests.samples import load, messages, published_classes, samples, schema_of
 from tests.template import DEVELOPMENT, function_of, resources, sources
 
@@ -28,6 +28,9 @@ def samples_of_events() -> list[dict[str, Any]]:
     for path in SCHEMAS.glob("[A-Z]*.json"):
         name = path.stem.partition(".")[0]
         examples = json.loads(path.read_text()).get("examples", [])
+        assert name in sources_of, (
+            f"events/schemas/{path.name}: there is no class {name} in events.py"
+        )
         keys = {"source": sources_of[name], "detail-type": name}
         found.extend({**keys, "detail": example} for example in examples)
     return found
@@ -54,7 +57,7 @@ def test_every_function_has_a_sample() -> None:
     sampled = {handlers[function_of(sample)] for sample in samples()}
 
     missing = [name for name, handler in handlers.items() if handler not in sampled]
-    assert missing == [], "add a sample to events/, named after the function"
+    assert missing == [], "add a sample to events/, named after the function (events/README.md)"
 
 
 def test_only_one_sample_message_is_invalid() -> None:
@@ -80,7 +83,11 @@ def test_each_version_of_each_event_has_a_sample() -> None:
         for cls in published_classes()
         for version in range(1, cls.schema_version() + 1)
     }
-    assert found == expected, "add an example to the event's schema, or a sample to a batch"
+    missing = [
+        f"events/schemas/{schema_file(name, version).name}: add an example of {name} version {version}"
+        for name, version in sorted(expected - found)
+    ]
+    assert missing == []
 
 
 def test_sample_answers_have_the_derived_id_and_the_correlation_of_their_cause() -> None:
@@ -103,7 +110,9 @@ def test_sample_request_is_for_a_route_of_its_function() -> None:
         routes = sources(DEVELOPMENT.functions[function_of(name)], "Api")
 
         route = request["httpMethod"].lower(), request["resource"]
-        assert route in {(route["Method"], route["Path"]) for route in routes}, name
+        assert route in {(route["Method"], route["Path"]) for route in routes}, (
+            f"events/{name}.json: the function has no such route in template.yaml"
+        )
         assert (request["path"], request["requestContext"]["path"]) == (path, f"/v1{path}")
         assert request["multiValueHeaders"] == {k: [v] for k, v in request["headers"].items()}
 
@@ -113,5 +122,7 @@ def test_rule_of_the_function_matches_its_sample_batch() -> None:
         subscriber = function_of(name).removesuffix("Function")
         pattern = resources("AWS::Events::Rule")[f"{subscriber}Rule"]["EventPattern"]
         for message in messages(load(name)):
-            assert message["source"] in pattern["source"], name
-            assert message["detail-type"] in pattern["detail-type"], name
+            assert message["source"] in pattern["source"], f"events/{name}.json"
+            assert message["detail-type"] in pattern["detail-type"], (
+                f"events/{name}.json: template.yaml, Mappings.Subscribers.{subscriber}.Events"
+            )

@@ -87,6 +87,8 @@ def test_every_function_and_subscriber_is_in_its_loop() -> None:
         assert looped[loop] == names, f"template.yaml, list of Fn::ForEach::{loop}"
         assert set(raw["Mappings"][loop]) == names, f"template.yaml, Mappings.{loop}"
     assert looped["Services"] == {name.removesuffix("OutboxRelayFunction") for name in RELAYS}
+    receivers = {name.removesuffix("Function") for name in [*SUBSCRIBERS, *RELAYS]}
+    assert looped["DeadLetters"] == receivers, "template.yaml, list of Fn::ForEach::DeadLetters"
 
 
 # Roles
@@ -101,7 +103,9 @@ def test_role_of_a_function_allows_its_permissions_and_its_log_only(stack: Stack
         if "MONGODB_SECRET_NAME" in variables(stack, function):
             allowed.add(f"secretsmanager:GetSecretValue {secret}")
 
-        assert permissions(stack, function) == expected | allowed, function
+        assert permissions(stack, function) == expected | allowed, (
+            f"{function}: its role in template.yaml differs from tests/permissions.py"
+        )
 
 
 def test_role_is_assumed_by_lambda_for_one_function_with_the_policies_that_it_needs(
@@ -235,7 +239,10 @@ def test_the_api_has_the_routes_of_the_handlers_and_no_others() -> None:
             for route in api.routes
             for method in as_list(route.method)
         }
-        assert registered == routes(function)
+        missing = [f"{method} {path}" for method, path in registered - routes(function)]
+        assert missing == [], f"template.yaml, {function}, Events: add these"
+        unknown = [f"{method} {path}" for method, path in routes(function) - registered]
+        assert unknown == [], f"template.yaml, {function}, Events: {api.scope} has no such routes"
         assert (api.scope is None) == (function in PUBLIC)
     files = handler_of("ConsoleFunction").files()
     paths = {re.sub("^/assets/.*", "/assets/{file}", path) for path in files}
@@ -262,7 +269,9 @@ def test_every_api_path_has_a_preflight_route_without_credentials() -> None:
         events = [e["Properties"] for e in FUNCTIONS[function]["Events"].values()]
         preflight = [event for event in events if event.get("Method") == "options"]
 
-        assert {event["Path"] for event in preflight} == {path for _, path in routes(function)}
+        assert {event["Path"] for event in preflight} == {path for _, path in routes(function)}, (
+            f"template.yaml, {function}, Events: each path has one route with Method: options"
+        )
         assert all(is_open(event) for event in preflight)
 
 
@@ -377,10 +386,12 @@ def test_subscriber_is_sent_exactly_the_events_that_it_handles(stack: Stack) -> 
     for function in SUBSCRIBERS:
         rule = rules[function.replace("Function", "Rule")]
         handled = handler_of(function).subscriber._handler.event_classes
-        sources_and_types = rule["EventPattern"]["source"], rule["EventPattern"]["detail-type"]
+        place = f"template.yaml, Mappings.Subscribers.{function.removesuffix('Function')}"
 
-        assert sorted(sources_and_types[1]) == sorted(event.__name__ for event in handled)
-        assert sorted(sources_and_types[0]) == sorted({event.source for event in handled})
+        types = rule["EventPattern"]["detail-type"]
+        assert sorted(types) == sorted(e.__name__ for e in handled), f"{place}.Events"
+        sources_of_rule = rule["EventPattern"]["source"]
+        assert sorted(sources_of_rule) == sorted({e.source for e in handled}), f"{place}.Sources"
         assert [target(t["Arn"]) for t in rule["Targets"]] == [
             function.replace("Function", "Queue")
         ]

@@ -43,7 +43,8 @@ def parts(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
 def test_committed_document_is_up_to_date_and_valid() -> None:
     text = openapi.to_text(DOCUMENT)
 
-    assert openapi.DOCUMENT.read_text() == text, "`make openapi` writes it"
+    is_current = openapi.DOCUMENT.read_text() == text
+    assert is_current, f"{openapi.DOCUMENT.relative_to(ROOT)} is not current: run `make openapi`"
     assert "ValidationError" not in text, "Powertools' own errors are not sent"
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
@@ -55,8 +56,10 @@ def test_routes_are_those_of_the_template() -> None:
         if "RestApi(" in (ROOT / module).read_text():
             routes |= {(r["Method"].lower(), r["Path"]) for r in sources(function, "Api")}
 
-    preflights = {(method, path) for method, path in routes if method == "options"}
-    assert set(OPERATIONS) == routes - preflights
+    missing = [f"{method} {path}" for method, path in OPERATIONS.keys() - routes]
+    assert missing == [], "template.yaml: add these to the Events of the API's function"
+    unknown = [f"{method} {path}" for method, path in routes - OPERATIONS.keys()]
+    assert unknown == [], "template.yaml: no handler has these routes"
 
 
 def test_operations_are_complete() -> None:

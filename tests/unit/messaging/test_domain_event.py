@@ -171,7 +171,8 @@ WRONG: dict[str, dict[str, list[object]]] = {
 
 def test_value_that_breaks_the_schema_is_invalid_and_not_quoted_in_the_reason() -> None:
     for part, fields in WRONG.items():
-        assert fields.keys() == a_message()["detail"][part].keys()
+        names = a_message()["detail"][part].keys()
+        assert fields.keys() == names, f"tests/unit/messaging/test_domain_event.py: WRONG[{part!r}]"
         for name, value in [(n, value) for n in fields for value in fields[n]]:
             message = a_message()
             message["detail"][part][name] = value

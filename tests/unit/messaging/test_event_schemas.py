@@ -24,14 +24,9 @@ from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
 from tests.event_schemas import SCHEMAS, incompatibilities
 from tests.event_schemas import fields as released_fields
-from tests.samples import any_envelope, published_classes, schema_of, to_message
+from tests.samples import any_envelope, published_classes, read_schema, schema_of, to_message
 
 CLASSES = published_classes()
-
-
-def read(name: str) -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads((SCHEMAS / f"{name}.json").read_text())
-    return schema
 
 
 def check_schema(schema: dict[str, Any], cls: type) -> None:
@@ -40,6 +35,7 @@ def check_schema(schema: dict[str, Any], cls: type) -> None:
     A field with a default is not required: it was added within the schema version. An enumeration in the schema has
     the values that this event can carry.
     """
+    place = f"events/schemas/{'metadata' if cls is EventMetadata else cls.__name__}.json"
     hints = get_type_hints(cls)
     names = set()
     for field in fields(cls):
@@ -49,6 +45,7 @@ def check_schema(schema: dict[str, Any], cls: type) -> None:
         name = re.sub("_(.)", lambda letter: letter[1].upper(), field.name)
         name += "Cents" if field_type is Money else ""
         names.add(name)
+        assert name in schema["properties"], f"{place}: add the property {name}"
         described = schema["properties"][name]
         nullable = types.NoneType in parts
         json_type = "integer" if field_type in {int, Money} else "string"
@@ -66,11 +63,15 @@ def check_schema(schema: dict[str, Any], cls: type) -> None:
             assert set(described["enum"]) <= {*field_type, *[None] * nullable}, name
         assert described.get("format") == field.metadata.get("format", described.get("format"))
         is_required = field.default is MISSING
-        assert (name in schema["required"]) is is_required, name
-        assert ("default" in described) is not is_required, name
+        assert (name in schema["required"]) is is_required, (
+            f"{place}: {name} is in `required` if and only if the field has no default"
+        )
+        assert ("default" in described) is not is_required, (
+            f"{place}: {name} has a `default` if and only if the field has one"
+        )
         if not is_required:
             assert described["default"] == field.default, name
-    assert set(schema["properties"]) == names
+    assert set(schema["properties"]) == names, f"{place}: {cls.__name__} has other fields"
     assert schema["additionalProperties"] is True
 
 
@@ -78,19 +79,25 @@ def test_each_event_has_a_schema_and_each_schema_an_event() -> None:
     names = {path.stem for path in SCHEMAS.glob("*.json")}
 
     older = {f"{c.__name__}.{v}" for c in CLASSES for v in range(1, c.schema_version())}
-    assert names == {event_class.__name__ for event_class in CLASSES} | {"metadata"} | older
+    expected = {event_class.__name__ for event_class in CLASSES} | {"metadata"} | older
+    missing = [f"events/schemas/{name}.json" for name in sorted(expected - names)]
+    assert missing == [], "add the JSON Schemas of the events"
+    unknown = [f"events/schemas/{name}.json" for name in sorted(names - expected)]
+    assert unknown == [], "no class in events.py, or no upcaster from this version"
     for name in names:
-        Draft202012Validator.check_schema(read(name))
+        Draft202012Validator.check_schema(read_schema(name))
     for name in older:
-        metadata = read(name)["properties"]["metadata"]["properties"]
+        metadata = read_schema(name)["properties"]["metadata"]["properties"]
         assert metadata["schemaVersion"] == {"const": int(name.partition(".")[2])}
     for value in (*OrderState, *RejectionReason, *ValidationFailureReason):
-        assert any(f'"{value}"' in json.dumps(read(name)) for name in names - older), value
+        assert any(f'"{value}"' in json.dumps(read_schema(name)) for name in names - older), (
+            f"events/schemas: no schema has the value {value}"
+        )
 
 
 def test_schemas_agree_with_the_classes() -> None:
     for event_class in CLASSES:
-        schema = read(event_class.__name__)
+        schema = read_schema(event_class.__name__)
         check_schema(schema["properties"]["data"], event_class)
         assert set(schema["required"]) == set(schema["properties"]) == {"metadata", "data"}
         assert schema["properties"]["metadata"]["properties"] == {
@@ -98,7 +105,7 @@ def test_schemas_agree_with_the_classes() -> None:
             "schemaVersion": {"const": event_class.schema_version()},
         }
         assert schema["title"] == event_class.__name__
-    check_schema(read("metadata"), EventMetadata)
+    check_schema(read_schema("metadata"), EventMetadata)
 
 
 def test_added_field_needs_a_default_and_a_removed_renamed_or_changed_field_fails() -> None:
@@ -184,7 +191,7 @@ def test_schema_may_only_gain_optional_fields_within_a_version(tmp_path: Path) -
     released = list(released_fields())
     for number, (name, change, problem) in enumerate(changes):
         directory = shutil.copytree(SCHEMAS, tmp_path / str(number))
-        schema = read(name)
+        schema = read_schema(name)
         change(schema)
         (directory / f"{name}.json").write_text(json.dumps(schema))
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -65,9 +68,18 @@ REFUSED: list[tuple[OrderState, Command, type[Exception]]] = [
 
 
 def test_each_command_is_tested_in_each_state() -> None:
-    transitions = {(state, command) for state, command, *_ in [*ALLOWED, *REFUSED]}
+    commands = [
+        name
+        for name, method in vars(Order).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    ]
+    tested = Counter((row[0], row[1].__name__) for row in ALLOWED)
+    tested += Counter((row[0], row[1].__name__) for row in REFUSED)
 
-    assert len(transitions) == len(ALLOWED) + len(REFUSED) == len(OrderState) * 3
+    untested = [pair for pair in itertools.product(OrderState, commands) if pair not in tested]
+    assert untested == [], "tests/unit/orders/test_order.py: add these to ALLOWED or REFUSED"
+    repeated = [pair for pair, number in tested.items() if number > 1]
+    assert repeated == [], "tests/unit/orders/test_order.py: in ALLOWED and REFUSED"
 
 
 def event_data(order: Order, state: OrderState, reason: RejectionReason | None) -> dict[str, Any]:
