@@ -237,10 +237,13 @@ def subscribers() -> dict[str, ModuleType]:
     }
 
 
-def queue_names() -> list[str]:
-    """Return the name of each subscriber and its queue after the stack's name: customers-subscriber, ..."""
+def subscriptions() -> dict[str, list[str]]:
+    """Return the event types of each subscriber, by its name after the stack's: customers-subscriber, ..."""
     mappings = load_template()["Mappings"]
-    return [mappings["Functions"][name]["Name"] for name in mappings["Subscribers"]]
+    return {
+        mappings["Functions"][name]["Name"]: subscriber["Events"]
+        for name, subscriber in mappings["Subscribers"].items()
+    }
 
 
 def has_database(function: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.template import queue_names
+from tests.template import subscriptions
 
 PRICES = json.loads((Path(__file__).parent / "prices.json").read_text())
 
@@ -25,7 +25,7 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html""
 SECONDS_PER_MONTH = 730 * 3600
 POLLERS_PER_QUEUE, LONG_POLL_SECONDS = 5, 20
 """Of an idle queue. Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
-QUEUES_WITH_SUBSCRIBERS = len(queue_names())
+QUEUES_WITH_SUBSCRIBERS = len(subscriptions())
 INDEX_WRITE_UNITS = 2
 """Of an order with ResumePendingOrders: it is inserted into the index of PENDING orders, and removed."""
 READS_PER_SECOND_WAITED = 7

@@ -19,18 +19,15 @@ from tests.chaos.aws_proxy import Fault
 from tests.chaos.http import Request
 from tests.chaos.system import VISIBILITY_SECONDS, System
 from tests.chaos.verdict import DECISIONS, Outcome
+from tests.samples import published_classes
+from tests.template import subscriptions
 
 RELAY = "orders-outbox-relay"
 PATIENCE_SECONDS = 60.0
 DENIED_ORDERS = 12
 HUGE_BYTES = 300 * 1024
 """More than EventBridge accepts in an entry, 256 KiB, and less than DynamoDB in an item, 400 KiB."""
-SUBSCRIPTIONS = {
-    "customers-subscriber": ("orders", "OrderCreated"),
-    "orders-subscriber": ("customers", "CustomerCreditReserved"),
-    "order-history-projection": ("orders", "OrderCreated"),
-}
-"""The source and type of an event that each subscriber handles."""
+SOURCES = {event_class.__name__: event_class.source for event_class in published_classes()}
 REASONS = ("unknown event", "is not a valid int", "not JSON")
 """Reasons of the dead letters that `_send_unreadable` leads to, one for each message of a queue."""
 
@@ -119,16 +116,16 @@ def _send_unreadable(system: System) -> Counter[str]:
         "correlationId": "unreadable",
         "schemaVersion": 1,
     }
-    for queue, (service, event_type) in SUBSCRIPTIONS.items():
-        source = f"{STACK_NAME}.{service}"
-        message = {"source": source, "detail": {"metadata": metadata, "data": {}}}
+    queues = subscriptions()
+    for queue, (event_type, *_) in queues.items():
+        message = {"source": SOURCES[event_type], "detail": {"metadata": metadata, "data": {}}}
         for body in (
-            json.dumps({**message, "detail-type": "OrderShipped"}),
+            json.dumps({**message, "detail-type": "UnknownEvent"}),
             json.dumps({**message, "detail-type": event_type}),
             '{"source": ',
         ):
             system.sqs.send_message(QueueUrl=system.queue_url(queue), MessageBody=body)
-    return Counter(dict.fromkeys(SUBSCRIPTIONS, len(REASONS)))
+    return Counter(dict.fromkeys(queues, len(REASONS)))
 
 
 def _wait_for(system: System, letters: dict[str, int], pending: int) -> list[str]:

@@ -27,7 +27,7 @@ from tests.chaos.clients import Placed, place
 from tests.chaos.event_loop import EventLoop
 from tests.chaos.mongodb_proxy import MongoDbProxy
 from tests.chaos.workers import Workers
-from tests.template import queue_names
+from tests.template import subscriptions
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 
-SUBSCRIBERS = queue_names()
+SUBSCRIBERS = tuple(subscriptions())
 OUTBOXES = ("CustomersOutbox", "OrdersOutbox")
 TABLES = ("Customers", "Orders", *OUTBOXES)
 VIEW = ("customers", "orders", "names", "customerTerms")
