@@ -165,6 +165,7 @@ def test_each_field_of_a_request_is_in_the_event_and_returned(dynamodb: DynamoDB
         data = json.loads(envelope.to_detail())["data"]
         (parameter,) = request(f"{service}_api_get")["pathParameters"]
         found = send(api, f"{service}_api_get", path_parameters={parameter: aggregate_id})
+        returned = json.loads(found.text)
 
         handler_file, layer = f"functions/{service}/api.py", f"layers/common/{service}"
         for name, value in body.items():
@@ -175,7 +176,7 @@ def test_each_field_of_a_request_is_in_the_event_and_returned(dynamodb: DynamoDB
                 f"{envelope.event_type} has not the {name} of the request: look at {handler_file}, "
                 f"and at events.py, service.py and the aggregate in {layer}/"
             )
-            assert json.loads(found.text).get(name) == value, (
+            assert returned.get(name) == value, (
                 f"GET does not return the {name} of the request: look at the models of "
                 f"{handler_file}, and at {layer}/repository.py"
             )
