@@ -9,7 +9,7 @@ from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope, EventDecoder, InvalidEventError
 from tests.event_schemas import SCHEMAS, schema_file
 from tests.samples import load, messages, published_classes, samples, schema_of
-from tests.template import DEVELOPMENT, function_of, resources, sources
+from tests.template import DEVELOPMENT, function_of, has_database, resources, sources
 
 BATCHES = [name for name in samples() if name.endswith(("batch", "partial_failure"))]
 REQUESTS = [name for name in samples() if "httpMethod" in load(name)]
@@ -58,6 +58,19 @@ def test_every_function_has_a_sample() -> None:
 
     missing = [name for name, handler in handlers.items() if handler not in sampled]
     assert missing == [], "add a sample to events/, named after the function (events/README.md)"
+
+
+def test_every_route_of_a_service_has_a_sample() -> None:
+    sampled = {(r["httpMethod"].lower(), r["resource"]) for r in map(load, REQUESTS)}
+    routes = {
+        (route["Method"], route["Path"])
+        for name, function in DEVELOPMENT.functions.items()
+        for route in sources(function, "Api")
+        if has_database(name)
+    }
+
+    missing = [f"{method.upper()} {path}" for method, path in sorted(routes - sampled)]
+    assert missing == [], "events/: add a sample of a request to each (events/README.md)"
 
 
 def test_only_one_sample_message_is_invalid() -> None:
