@@ -27,8 +27,7 @@ VIEW_IS_BEHIND = r"status of 404 .*/(customers/\d+/orderhistory|orderhistory/ord
 expect.set_options(timeout=DEADLINE_MILLISECONDS)
 
 
-@pytest.fixture(scope="session", autouse=True)  # before a stack is started
-def chromium() -> str:
+def find_chromium() -> str:
     """Return the path of the browser. Without one, fail in CI and skip elsewhere."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None and os.environ.get("CI"):
@@ -36,6 +35,11 @@ def chromium() -> str:
     if found is None:
         pytest.skip(HOW_TO_GET_IT)
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)  # before a stack is started
+def chromium() -> str:
+    return find_chromium()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from infra.local.stack import EmbeddedStack
 from tests.browser.actions import create_customer, event_names, expect_state, place_order
-from tests.browser.conftest import ARGUMENTS, DEADLINE_MILLISECONDS, chromium
+from tests.browser.conftest import ARGUMENTS, DEADLINE_MILLISECONDS, find_chromium
 from tests.chaos.lab.server import serving
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
@@ -111,7 +111,7 @@ def opened(url: str) -> Iterator[Page]:
     """Open the address in a browser. Start the stack before: it needs an event loop of its own."""
     width, height = SIZE
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=ARGUMENTS)
         page = browser.new_page(
             viewport={"width": width, "height": height}, reduced_motion="reduce"
         )

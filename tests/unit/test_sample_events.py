@@ -57,7 +57,7 @@ def test_every_function_has_a_sample() -> None:
     sampled = {handlers[function_of(sample)] for sample in samples()}
 
     missing = [name for name, handler in handlers.items() if handler not in sampled]
-    assert missing == [], "add a sample to events/, named after the function (events/README.md)"
+    assert missing == [], "events/<function>_*.json: add a sample of each (events/README.md)"
 
 
 def test_every_route_of_a_service_has_a_sample() -> None:

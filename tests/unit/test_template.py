@@ -96,7 +96,7 @@ def test_every_function_and_subscriber_is_in_its_loop() -> None:
 
 def test_role_of_a_function_allows_its_permissions_and_its_log_only(stack: Stack) -> None:
     secret = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${MongoDbSecretName}-??????"
-    assert set(stack.functions) == set(PERMISSIONS), "tests/permissions.py lists each function"
+    assert set(stack.functions) == set(PERMISSIONS), "tests/permissions.py: one entry per function"
     for function, expected in PERMISSIONS.items():
         log_group = target(stack.functions[function]["LoggingConfig"]["LogGroup"])
         allowed = {f"logs:{action} {log_group}" for action in ("CreateLogStream", "PutLogEvents")}

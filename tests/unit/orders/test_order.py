@@ -73,6 +73,7 @@ def test_each_command_is_tested_in_each_state() -> None:
         for name, method in vars(Order).items()
         if inspect.isfunction(method) and not name.startswith("_")
     ]
+    assert ORDERS.keys() == set(OrderState), "tests/unit/orders/test_order.py: ORDERS"
     tested = Counter((row[0], row[1].__name__) for row in ALLOWED)
     tested += Counter((row[0], row[1].__name__) for row in REFUSED)
 
