@@ -5,9 +5,6 @@ The files hold no data and need no token. The pages call the public API.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from base64 import b64encode
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,27 +12,13 @@ from typing import Any
 import aws_lambda_powertools
 from aws_lambda_powertools import Logger
 
+from rest_api.static_files import SECURITY_HEADERS, has, load
+
 logger = Logger(location=None)
 
 STATIC = Path(__file__).parent / "static"
 # Powertools ships Swagger UI. Importing its event handler to serve it would slow down each cold start.
 SWAGGER_UI = Path(aws_lambda_powertools.__path__[0]) / "event_handler/openapi/swagger_ui"
-CONTENT_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-}
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
-POLICY = (
-    "default-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'; "
-    "object-src 'none'; img-src 'self' data:"
-)
 NOT_FOUND = """{"type": "urn:customers-and-orders:problem:no-such-route", "title": "Not Found",
 "status": 404, "detail": "No such file."}"""
 
@@ -53,42 +36,16 @@ def files() -> dict[str, Path]:
     }
 
 
-@cache
-def load(path: Path) -> tuple[dict[str, str], str]:
-    """Return the file's response headers and text."""
-    body = path.read_text(encoding="utf-8")
-    policy = POLICY
-    if path.suffix == ".html":
-        scripts = re.findall(r"<script>(.*?)</script>", body, re.DOTALL)
-        hashes = [b64encode(hashlib.sha256(script.encode()).digest()) for script in scripts]
-        policy += "; script-src 'self'" + "".join(f" 'sha256-{value.decode()}'" for value in hashes)
-    if path.name == "docs.html":
-        policy += "; style-src 'self' 'unsafe-inline'"  # Swagger UI sets inline styles
-    # Browsers revalidate this project's own files, so that modules of two versions never meet.
-    is_own = path.is_relative_to(STATIC)
-    return (
-        {
-            **SECURITY_HEADERS,
-            "Content-Type": CONTENT_TYPES[path.suffix],
-            "Content-Security-Policy": policy,
-            "Cache-Control": "no-cache" if is_own else "public, max-age=86400",  # seconds, a day
-            "ETag": f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"',
-        },
-        body,
-    )
-
-
 def answer(event: dict[str, Any]) -> tuple[int, dict[str, str], str]:
     """Return status, headers and body: the file (200), 304 if the client has it, or 404."""
     # The event's path may start with a custom domain's base path. The route does not.
     path = files().get(event["resource"].format(**(event["pathParameters"] or {})))
     if path is None:
         return 404, {**SECURITY_HEADERS, "Content-Type": "application/problem+json"}, NOT_FOUND
-    headers, body = load(path)
-    received = {name.lower(): value for name, value in (event["headers"] or {}).items()}
-    # A proxy may have turned the tag into a weak one: W/"...".
-    known = [tag.strip().removeprefix("W/") for tag in received.get("if-none-match", "").split(",")]
-    return (304, headers, "") if headers["ETag"] in known else (200, headers, body)
+    # Browsers revalidate this project's own files, so that modules of two versions never meet.
+    is_own = path.is_relative_to(STATIC)
+    headers, body = load(path, "no-cache" if is_own else "public, max-age=86400")  # seconds, a day
+    return (304, headers, "") if has(event["headers"], headers["ETag"]) else (200, headers, body)
 
 
 @logger.inject_lambda_context

@@ -6,22 +6,18 @@ from http import HTTPStatus
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
-from pydantic import Field
 
 import telemetry
 from customers import service
 from customers.repository import CustomerRepository
-from messaging.retry import retry_on_conflict
-from rest_api.fields import (
-    CreditLimitRequest,
-    IdempotencyKey,
-    IdInPath,
-    IdInResponse,
-    MoneyResponse,
-    Name,
-    RequestModel,
-    WireModel,
+from customers.wire import (
+    CreateCustomerRequest,
+    CreateCustomerResponse,
+    CustomerResponse,
+    CustomersResponse,
 )
+from messaging.retry import retry_on_conflict
+from rest_api.fields import IdempotencyKey, IdInPath
 from rest_api.pagination import NextToken, PageLimit, decode_next_token, encode_next_token
 from rest_api.problems import refusals
 from rest_api.resolver import RestApi
@@ -29,27 +25,6 @@ from shared.errors import IdempotencyKeyReusedError
 
 api = RestApi("customers")
 customers = CustomerRepository.from_environment()
-
-
-class CreateCustomerRequest(RequestModel):
-    name: Name
-    credit_limit: CreditLimitRequest
-
-
-class CreateCustomerResponse(WireModel):
-    customer_id: IdInResponse
-
-
-class CustomerResponse(WireModel):
-    customer_id: IdInResponse = Field(validation_alias="id")
-    name: str
-    credit_limit: MoneyResponse
-    available_credit: MoneyResponse
-
-
-class CustomersResponse(WireModel):
-    customers: list[CustomerResponse]
-    next_token: str | None
 
 
 @api.post("/customers", responses=refusals(IdempotencyKeyReusedError, headers=["ETag"]))

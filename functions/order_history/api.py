@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
-
-from aws_lambda_powertools.event_handler.openapi.params import Query
-from pydantic import Field
+from typing import Any
 
 from order_history.candidates import SearchQuery
 from order_history.connection import connect_from_environment
-from order_history.queries import CustomerHistory, OrderHistoryQueries, OrderInView
+from order_history.queries import OrderHistoryQueries, OrderInView
 from order_history.search import OrderHistorySearch, Position
-from order_history.terms import MAX_WORDS, parse_query
-from orders.events import OrderState, RejectionReason
-from rest_api.fields import EventId, IdInPath, IdInResponse, Instant, MoneyResponse, WireModel
+from order_history.wire import (
+    InState,
+    OrderEventsResponse,
+    OrderHistoryResponse,
+    OrderTimelineResponse,
+    SearchResponse,
+    SearchText,
+)
+from rest_api.fields import IdInPath
 from rest_api.pagination import (
     NextToken,
     PageLimit,
@@ -25,98 +27,15 @@ from rest_api.pagination import (
 )
 from rest_api.problems import refusals
 from rest_api.resolver import RestApi
-from rest_api.waiting import MinVersion, Prefer
-from shared.errors import InvalidRequestError, NotFoundError, NotYetError
+from rest_api.waiting import MinVersion, Prefer, ViewBehindError
+from shared.errors import NotFoundError
 
 api = RestApi("orderhistory")
 view = OrderHistoryQueries(connect_from_environment())
 
 
-DEFAULT_SECONDS = 5
-"""How long a request with minVersion waits for the view if it has no preference."""
-
-
-V = TypeVar("V", CustomerHistory, OrderInView)
-
-
 class OrderHistoryNotFoundError(NotFoundError):
     """The view has no such customer or order, or not yet."""
-
-
-class ViewBehindError(NotYetError):
-    """The view has the customer or order, but not the requested version."""
-
-
-class OrderInHistory(WireModel):
-    order_id: IdInResponse
-    order_total: MoneyResponse
-    state: OrderState
-    rejection_reason: RejectionReason | None
-    created_at: Instant
-
-
-class OrderHistoryResponse(WireModel):
-    id: IdInResponse
-    name: str
-    credit_limit: MoneyResponse
-    available_credit: MoneyResponse
-    orders: dict[str, OrderInHistory]
-    next_token: str | None
-
-
-class StateChange(WireModel):
-    state: OrderState
-    at: Instant
-
-
-class OrderTimelineResponse(OrderInHistory):
-    customer_id: IdInResponse
-    timeline: list[StateChange]
-
-
-class OrderEventResponse(WireModel):
-    event_id: EventId
-    type: str
-    source: str
-    aggregate_type: str
-    aggregate_id: IdInResponse
-    aggregate_version: Annotated[int, Field(ge=0)]
-    occurred_at: Instant
-    correlation_id: str
-    causation_id: EventId | None
-    projected_at: Annotated[Instant, Field(description="Time of the first delivery to the view.")]
-    deliveries: Annotated[
-        int, Field(ge=0, description="Number of deliveries; 0 if the view was rebuilt from it.")
-    ]
-    last_delivered_at: Annotated[
-        Instant | None, Field(description="Time of the last delivery; null if there was none.")
-    ]
-
-
-class OrderEventsResponse(WireModel):
-    events: list[OrderEventResponse]
-    next_token: str | None
-
-
-class CustomerHit(WireModel):
-    kind: Literal["customer"]
-    customer_id: IdInResponse
-    name: str
-    credit_limit: MoneyResponse
-    available_credit: MoneyResponse
-
-
-class OrderHit(OrderInHistory):
-    kind: Literal["order"]
-    customer_id: IdInResponse
-    customer_name: Annotated[
-        str | None, Field(description="Null if the view does not have the customer.")
-    ]
-
-
-class SearchResponse(WireModel):
-    hits: list[Annotated[CustomerHit | OrderHit, Field(discriminator="kind")]]
-    next_token: str | None
 
 
 @api.get("/customers/count")
@@ -132,7 +51,7 @@ def count_customers() -> int:
 )
 def get_order_history(
     customerId: IdInPath,  # noqa: N803, the name of the path parameter
-    state: Annotated[OrderState | None, Query(description="Only orders in this state.")] = None,
+    state: InState = None,
     limit: PageLimit = 100,
     next_token: NextToken = None,
     *,
@@ -146,23 +65,16 @@ def get_order_history(
     unknown = OrderHistoryNotFoundError(f"There is no customer {customerId} in the view.")
     api.caller.check_customer(customerId, unknown)
     before = decode_next_token(next_token)
-    history = _find_version(
+    history = api.find_version(
         lambda: view.find_history(customerId, state, limit, before), min_version, prefer, unknown
     )
-    return OrderHistoryResponse(
-        id=history.customer_id,
-        name=history.name,
-        credit_limit=history.credit_limit,
-        available_credit=history.available_credit,
-        orders={str(order.order_id): order for order in history.orders},
-        next_token=encode_next_token(history.orders[-1].order_id) if history.has_more else None,
-    )
+    return OrderHistoryResponse.of(history)
 
 
 @api.get("/orderhistory/search")
 def search_order_history(
-    q: Annotated[str, Query(min_length=1, max_length=100, description="Words, ids and amounts.")],
-    state: Annotated[OrderState | None, Query(description="Only orders in this state.")] = None,
+    q: SearchText,
+    state: InState = None,
     limit: PageLimit = 20,
     next_token: NextToken = None,
 ) -> SearchResponse:
@@ -174,15 +86,10 @@ def search_order_history(
     """
     if api.caller.customer_id is None:
         api.caller.check_all_customers()
-    query = SearchQuery(parse_query(q), state, api.caller.customer_id)
-    if not 1 <= len(query.words) <= MAX_WORDS:
-        raise InvalidRequestError(
-            f"The search q needs 1 to {MAX_WORDS} words with letters or digits."
-        )
+    query = SearchQuery.parse(q, state, api.caller.customer_id)
     after = decode_position(next_token, lambda text: Position.parse(text, query))
     page = OrderHistorySearch(view.connection).search(query, limit, after)
-    end = None if page.end is None else str(page.end)
-    return SearchResponse(hits=page.hits, next_token=encode_next_token(end))
+    return SearchResponse(hits=page.hits, next_token=encode_next_token(page.end))
 
 
 @api.get(
@@ -223,23 +130,7 @@ def _find_visible_order(
         return order if order is not None and api.caller.may_see(order.customer_id) else None
 
     unknown = OrderHistoryNotFoundError(f"There is no order {order_id} in the view.")
-    return _find_version(find, min_version, prefer, unknown)
-
-
-def _find_version(
-    find: Callable[[], V | None], min_version: int | None, prefer: str | None, unknown: Exception
-) -> V:
-    """Return what `find` finds, after a wait for the version. Raises: `unknown`; ViewBehindError."""
-
-    def has_version(found: V | None) -> bool:
-        return min_version is None or (found is not None and found.version >= min_version)
-
-    found = find() if min_version is None else api.wait(prefer, find, has_version, DEFAULT_SECONDS)
-    if found is None:
-        raise unknown
-    if not has_version(found):
-        raise ViewBehindError(f"The view has version {found.version}. Try again later.")
-    return found
+    return api.find_version(find, min_version, prefer, unknown)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
 import telemetry
 from messaging.retry import retry_on_conflict
 from orders import service
-from orders.events import OrderState, RejectionReason
+from orders.events import OrderState
 from orders.order import Order, OrderNotCancellableError
 from orders.repository import OrderRepository
-from rest_api.fields import (
-    IdempotencyKey,
-    IdInBody,
-    IdInPath,
-    IdInResponse,
-    MoneyResponse,
-    OrderTotalRequest,
-    RequestModel,
-    WireModel,
+from orders.wire import (
+    CancelOrderResponse,
+    CreateOrderRequest,
+    CreateOrderResponse,
+    OrderResponse,
+    OrdersResponse,
 )
+from rest_api.fields import IdempotencyKey, IdInPath
 from rest_api.pagination import NextToken, PageLimit, decode_next_token, encode_next_token
 from rest_api.problems import refusals
 from rest_api.resolver import RestApi
@@ -30,33 +26,6 @@ from shared.errors import IdempotencyKeyReusedError
 
 api = RestApi("orders")
 orders = OrderRepository.from_environment()
-
-
-class CreateOrderRequest(RequestModel):
-    customer_id: IdInBody
-    order_total: OrderTotalRequest
-
-
-class CreateOrderResponse(WireModel):
-    order_id: IdInResponse
-
-
-class CancelOrderResponse(WireModel):
-    order_id: IdInResponse
-    order_state: OrderState
-
-
-class OrderResponse(WireModel):
-    order_id: IdInResponse = Field(validation_alias="id")
-    customer_id: IdInResponse
-    order_total: MoneyResponse
-    order_state: OrderState = Field(validation_alias="state")
-    rejection_reason: RejectionReason | None
-
-
-class OrdersResponse(WireModel):
-    orders: list[OrderResponse]
-    next_token: str | None
 
 
 @api.post("/orders", responses=refusals(IdempotencyKeyReusedError, headers=["ETag"]))

@@ -27,6 +27,7 @@ from order_history.connection import InvalidMongoDbUriError, ViewConnection
 from order_history.queries import OrderHistoryQueries
 from order_history.view import OrderHistoryView
 from rest_api.authorization import TokenVerifier
+from rest_api.health import Health
 from tests.integration.api import request
 from tests.integration.conftest import DeadLetters, LambdaContext
 from tests.integration.tables import TABLES, items
@@ -77,7 +78,7 @@ def output(
 def a_view(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> None:
     """The view's database is up, unless a test asks for `no_databases`."""
     use_view(view, monkeypatch)
-    monkeypatch.setattr(health, "health", health.Health())
+    monkeypatch.setattr(health, "health", Health(health.CHECKS))
 
 
 def use_view(view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pymongo import ASCENDING, DESCENDING
 
 from order_history.connection import Document
 from order_history.projection import CUSTOMERS, ORDERS, TERMS
 from order_history.queries import OrderSummary, orders_of
-from order_history.terms import MAX_TERM, Facts, Via, Word, amount_term
+from order_history.terms import MAX_TERM, MAX_WORDS, Facts, Via, Word, amount_term, parse_query
 from orders.events import OrderState
+from shared.errors import InvalidRequestError
 from shared.money import Money
 
 _AFTER_ALL_LETTERS = "\U0010ffff"
@@ -57,6 +58,16 @@ class SearchQuery:
     words: list[Word]
     state: OrderState | None = None
     customer_id: int | None = None
+
+    @classmethod
+    def parse(cls, text: str, state: OrderState | None, customer_id: int | None) -> Self:
+        """Return the query for all words of a text. Raises: InvalidRequestError for no word, or too many."""
+        words = parse_query(text)
+        if not 1 <= len(words) <= MAX_WORDS:
+            raise InvalidRequestError(
+                f"The search q needs 1 to {MAX_WORDS} words with letters or digits."
+            )
+        return cls(words, state, customer_id)
 
 
 @dataclass(frozen=True)

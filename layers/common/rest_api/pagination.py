@@ -34,8 +34,8 @@ _AFTER = "after:"
 _EVENT_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
-def encode_next_token(last_id: int | str | None) -> str | None:
-    """Return the token of the page after `last_id`; None for None, which is the end."""
+def encode_next_token(last_id: object) -> str | None:
+    """Return the token of the page after `last_id`, an id or another position; None for None, which is the end."""
     if last_id is None:
         return None
     return base64.urlsafe_b64encode(f"{_AFTER}{last_id}".encode()).decode().rstrip("=")

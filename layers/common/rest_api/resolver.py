@@ -24,7 +24,7 @@ from rest_api.authorization import Caller, trusted_caller, verifier_from_environ
 from rest_api.fields import RequestModel
 from rest_api.json_body import check_body, is_json, parse_object
 from rest_api.problems import NoSuchRouteError, to_problem
-from rest_api.waiting import preferred_seconds, wait_for
+from rest_api.waiting import VIEW_SECONDS, V, ViewBehindError, preferred_seconds, wait_for
 from shared.errors import InvalidRequestError
 from shared.idempotency import IdempotentRequest
 
@@ -100,6 +100,30 @@ class RestApi(APIGatewayRestResolver):
         if seconds is not None:
             self.headers["Preference-Applied"] = f"wait={seconds}"
         return wait_for(look, is_done, default_seconds if seconds is None else seconds)
+
+    def find_version(
+        self,
+        find: Callable[[], V | None],
+        min_version: int | None,
+        prefer: str | None,
+        unknown: Exception,
+    ) -> V:
+        """Return what `find` finds in the view, after a wait for `min_version` if there is one.
+
+        Raises: `unknown` if it finds None; ViewBehindError.
+        """
+
+        def has_version(found: V | None) -> bool:
+            return min_version is None or (found is not None and found.version >= min_version)
+
+        found = (
+            find() if min_version is None else self.wait(prefer, find, has_version, VIEW_SECONDS)
+        )
+        if found is None:
+            raise unknown
+        if not has_version(found):
+            raise ViewBehindError(f"The view has version {found.version}. Try again later.")
+        return found
 
     def tell_version(self, version: int) -> None:
         """Send the version of the aggregate that the request wrote or read, as an entity tag."""

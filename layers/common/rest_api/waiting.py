@@ -8,20 +8,33 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 from pydantic import BeforeValidator, Field
 
 from rest_api.fields import in_digits
+from shared.errors import NotYetError
 from shared.identifiers import MAX_ID
 
 T = TypeVar("T")
+
+
+class Versioned(Protocol):
+    """A customer or an order as the view has it."""
+
+    @property
+    def version(self) -> int: ...
+
+
+V = TypeVar("V", bound=Versioned)
 
 MAX_SECONDS = 10
 """Longest wait. With a last read that fails, it ends before the functions' time limit of 20 seconds (`Timeout` in
 template.yaml), and API Gateway's of 29 seconds."""
 RETRY_AFTER_SECONDS = 1
+VIEW_SECONDS = 5
+"""How long a request with minVersion waits for the view if it has no preference."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, PAUSE_GROWTH = 0.05, 0.5, 1.5
 
 Prefer = Annotated[
@@ -40,6 +53,10 @@ MinVersion = Annotated[
         description="Wait until the view has this version: the number in the `ETag` of a write or read of the services.",
     ),
 ]
+
+
+class ViewBehindError(NotYetError):
+    """The view has the customer or order, but not the requested version."""
 
 
 def preferred_seconds(prefer: str | None) -> int | None:
