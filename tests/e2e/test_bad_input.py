@@ -1,4 +1,7 @@
-"""Bad requests through the real API: a problem document, and nothing written."""
+"""Bad requests that a gateway may change, through the real API: a problem document, and nothing written.
+
+tests/integration/test_api_errors.py has the rules of each field.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,6 @@ def assert_problem(response: Any, status: int, request: object) -> dict[str, Any
     return problem
 
 
-def assert_get(api: ApiClient, status: int, *paths: str) -> None:
-    for path in paths:
-        assert_problem(api.request("GET", path), status, path)
-
-
 def assert_post(
     api: ApiClient, status: int, path: str, content: str | bytes, headers: Any = JSON
 ) -> dict[str, Any]:
@@ -41,39 +39,20 @@ def assert_post(
 def test_invalid_field_is_named(api: ApiClient) -> None:
     for path, body, field in (
         ("/customers", {**CUSTOMER, "name": ""}, "name"),
-        ("/customers", {**CUSTOMER, "name": 7}, "name"),
-        ("/customers", {"name": "Jane Doe"}, "creditLimit"),
-        ("/customers", {**CUSTOMER, "creditLimit": {"amount": -1}}, "creditLimit.amount"),
-        ("/customers", {**CUSTOMER, "creditLimit": {"amount": "5"}}, "creditLimit.amount"),
         ("/customers", {**CUSTOMER, "creditLimit": {"amount": 0.001}}, "creditLimit.amount"),
-        ("/orders", {**ORDER, "customerId": "1"}, "customerId"),
         ("/orders", {**ORDER, "customerId": 2**63}, "customerId"),
-        ("/orders", {**ORDER, "orderTotal": {"amount": 0}}, "orderTotal.amount"),
         ("/orders", {**ORDER, "orderTotal": {"amount": 1e300}}, "orderTotal.amount"),
-        ("/orders", {**ORDER, "orderTotal": 4}, "orderTotal"),
-        ("/orders", [], "body"),
         ("/customers", [CUSTOMER, CUSTOMER], "body"),
     ):
         problem = assert_post(api, 400, path, json.dumps(body))
         assert field in {error["field"] for error in problem["errors"]}, body
 
 
-def test_invalid_json_returns_400(api: ApiClient) -> None:
-    deep = [
-        around % ("[" * depth + "]" * depth)
-        for around in ("%s", '{"name": %s, "creditLimit": {"amount": 5}}')
-        for depth in (1_000, 10_000, 32_000)
-    ]
-    for text in ("", "{", "nonsense", '{"name": NaN}', "[" * 50_000, *deep):
-        assert_post(api, 400, "/customers", text)
-
-
-def test_body_in_another_encoding_than_utf8_returns_400_and_creates_nothing(
-    api: ApiClient,
-) -> None:
+def test_body_that_is_not_json_in_utf8_returns_400_and_creates_nothing(api: ApiClient) -> None:
     before = api.request("GET", "/customers?limit=100").json()
 
     for body in (
+        *(b"", b"{", b"nonsense", b"[" * 32_000 + b"]" * 32_000),
         *(TEXT.encode(encoding) for encoding in ("utf-16", "utf-16-le", "utf-32", "latin-1")),
         TEXT.encode("utf-8-sig"),
         TEXT.encode().replace("ë".encode(), b"\xed\xa0\x80"),  # an encoded surrogate
@@ -81,7 +60,6 @@ def test_body_in_another_encoding_than_utf8_returns_400_and_creates_nothing(
         TEXT.encode().replace("ë".encode(), b"\0"),
         TEXT.encode().replace("ë".encode(), b"\\u0000"),
         TEXT.encode().replace("ë".encode(), b"\\ud83d"),
-        b"\xff\xfe\xfd",
         b"\x1f\x8b\x08\x00",
     ):
         assert_post(api, 400, "/customers", body)
@@ -103,11 +81,10 @@ def test_too_large_body_returns_413(api: ApiClient) -> None:
 
 
 def test_invalid_id_returns_400(api: ApiClient) -> None:
-    signs = ("0", "-1", "01", "1.0", "1e3", "1_000", "%2B1", "%201", "0x1", "NaN", "null", "$ne")
     not_ascii = ("%D9%A1", "%EF%BC%91")  # an Arabic-Indic and a fullwidth digit
-    for invalid in (*signs, *not_ascii, str(2**63), "9" * 1000, "1%2500"):
-        assert_get(api, 400, f"/customers/{invalid}", f"/customers/{invalid}/orderhistory")
-    assert_get(api, 400, "/orders/no-number")
+    for invalid in (*not_ascii, "%2B1", "%201", "$ne", str(2**63), "9" * 1000, "1%2500"):
+        for path in (f"/customers/{invalid}", f"/customers/{invalid}/orderhistory"):
+            assert_problem(api.request("GET", path), 400, path)
 
 
 def test_invalid_path_returns_400_or_404(api: ApiClient) -> None:
@@ -116,27 +93,6 @@ def test_invalid_path_returns_400_or_404(api: ApiClient) -> None:
         # 404: a gateway that decodes the path finds no route. 400: the function finds no id.
         assert response.status_code in {400, 404}, order_id
         assert_problem(response, response.status_code, order_id)
-
-
-def test_invalid_page_returns_400(api: ApiClient) -> None:
-    limits = ("", "0", "101", "many", "5.0", "%2B5", "1e1", "%D9%A5", "99999999999999999999")
-    tokens = (
-        *("", "null", "%00", "forged", "Zm9yZ2Vk"),
-        *("YWZ0ZXI6MA", "YWZ0ZXI6LTE"),  # after:0, after:-1
-        "YWZ0ZXI6MQ%3D%3D",  # padded
-        "YWZ0!ZXI6MQ",
-        "eyIkZ3QiOiAiIn0",  # {"$gt": ""}
-        "A" * 301,
-    )
-    queries = [f"limit={limit}" for limit in limits] + [f"nextToken={token}" for token in tokens]
-    for query in (*queries, "limit[$gt]=1&limit=0"):
-        assert_get(api, 400, f"/customers?{query}", f"/orders?{query}")
-
-
-def test_token_with_an_unknown_id_is_valid(api: ApiClient) -> None:
-    token = "YWZ0ZXI6OTIyMzM3MjAzNjg1NDc3NTgwNw"  # after:9223372036854775807
-    for path in ("/customers", "/orders"):
-        assert api.request("GET", f"{path}?nextToken={token}").status_code == 200
 
 
 def test_invalid_idempotency_key_returns_400(api: ApiClient) -> None:
@@ -148,7 +104,8 @@ def test_invalid_idempotency_key_returns_400(api: ApiClient) -> None:
 def test_unknown_id_returns_404(api: ApiClient) -> None:
     customer = f"/customers/{UNKNOWN_ID}"
     order = f"/orders/{UNKNOWN_ID}"
-    assert_get(api, 404, customer, f"{customer}/orderhistory", order, f"/orderhistory{order}")
+    for path in (customer, f"{customer}/orderhistory", order, f"/orderhistory{order}"):
+        assert_problem(api.request("GET", path), 404, path)
     assert_problem(api.request("POST", f"{order}/cancel"), 404, "cancel")
 
 

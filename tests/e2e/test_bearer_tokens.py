@@ -41,12 +41,6 @@ def test_invalid_token_returns_401(base_url: str, issuer: Issuer) -> None:
         assert statuses(base_url, issuer.sign(scope=EVERYTHING, **claims)) == {401}, claims
 
 
-def test_health_and_static_files_need_no_token(base_url: str) -> None:
-    with ApiClient(base_url) as stranger:
-        for path in ("/health", "/", "/assets/console.js", "/docs", "/openapi.json"):
-            assert stranger.request("GET", path).status_code == 200, path
-
-
 def test_token_without_scopes_returns_403(base_url: str, issuer: Issuer) -> None:
     assert statuses(base_url, issuer.sign()) == {403}
 

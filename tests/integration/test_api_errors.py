@@ -111,14 +111,8 @@ def test_invalid_name_returns_400() -> None:
         *("5", "true", "null", '["Jane"]', '""', '"  "', '"' + "x" * 201 + '"'),
         *('"Jane\\nDoe"', '"Jane\\u0000"', '"\\u001b[31m"', '"Jane\\u2028Doe"', '"Jane\\u0085Doe"'),
         *('"Jane \\ud83d"', '"Zo\\ufffd"'),  # a lone surrogate, a replacement character
-        *(
-            '"\\u00a0"',
-            '"\\u200b\\u200b"',
-            '"\\u00ad\\u200d"',
-            '"\\u3164"',
-            '"\\u2800"',
-            '"\\u202e"',
-        ),
+        *('"\\u00a0"', '"\\u200b\\u200b"', '"\\u00ad\\u200d"'),  # nothing visible
+        *('"\\u3164"', '"\\u2800"', '"\\u202e"'),
     ]
     for name in names:
         body = f'{{"name": {name}, "creditLimit": {{"amount": 5}}}}'
@@ -203,21 +197,8 @@ def test_unexpected_body_is_ignored() -> None:
 
 def test_invalid_id_in_the_path_returns_400() -> None:
     ids = [
-        *(
-            "one",
-            "0",
-            "-1",
-            "1.5",
-            "1_000",
-            "+1",
-            "1.0",
-            "01",
-            "1e3",
-            "0x1",
-            " 1",
-            "1\n",
-            "1\u0000",
-        ),
+        *("one", "0", "-1", "1.5", "1_000", "+1", "1.0", "01", "1e3", "0x1"),
+        *(" 1", "1\n", "1\u0000"),
         *(str(2**63), "9" * 5000, "\u0661", "\uff11", "😀", "1/2", "1%2F2", "count"),
     ]
     apis = (customers_api, orders_api, orders_api)

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from infra.local.api_client import wait_until
-from infra.ops.events import Outboxes, publish
 from tests.ops.conftest import Operated
 
 QUEUE = "customers-subscriber"
@@ -137,37 +136,6 @@ def test_dead_letters_are_shown_redriven_edited_and_discarded(
     assert operated.run("discard", QUEUE=QUEUE, MESSAGE=discarded, YES="1").exit_code == 0
     assert operated.audit_is_clean()
     assert "all empty" in operated.run("dlq").output
-
-
-def test_dead_letters_of_a_relay_are_published_and_traced_as_repeated(
-    operated: Operated, a_customer: Callable[[], int]
-) -> None:
-    url = operated.target.queue_url("OrdersOutboxRelayDeadLetterQueue")
-    operated.settle()
-    order = operated.api.create_order(a_customer(), 1)
-    operated.settle()
-    (created, *_) = Outboxes(operated.target).of_order(order)
-    keys = {name: created.item[name] for name in ("aggregateId", "eventId")}
-    arrival = created.occurred_at.isoformat()
-    times = {f"approximateArrivalOf{end}Record": arrival for end in ("First", "Last")}
-    for body in (
-        {"DDBStreamBatchInfo": 1},
-        {"DDBStreamBatchInfo": times},
-        {"dynamodb": {"Keys": keys}},
-    ):
-        operated.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))
-
-    redriven = operated.run("redrive", QUEUE="orders-outbox-relay")
-
-    assert redriven.exit_code == 1
-    assert "2 sent back, 1 stayed, 0 left" in redriven.output
-    for again in (
-        "(orders-outbox-relay +OrderCreated: events published, again.*){2}",
-        "customers-subscriber +OrderCreated: batch handled, again",
-    ):
-        run_until(operated, again, "trace", ORDER=str(order))
-    operated.sqs.purge_queue(QueueUrl=url)
-    assert operated.audit_is_clean()
 
 
 # The view
@@ -336,30 +304,6 @@ def test_the_cause_of_a_stuck_order_is_named(
 
     assert operated.audit_is_clean()
     assert states(operated, orders) == {"APPROVED"}
-
-
-def test_resuming_decided_orders_changes_nothing(
-    operated: Operated, a_customer: Callable[[], int]
-) -> None:
-    customer = a_customer()
-    orders = [operated.api.create_order(customer, total) for total in (1, 1000, 2)]
-    operated.settle()
-    operated.api.cancel_order(orders[2])
-    assert operated.audit_is_clean()
-    before, view = operated.items(), operated.view()
-
-    for order, state in zip(orders, ("APPROVED", "REJECTED", "CANCELLED"), strict=True):
-        resumed = operated.run("resume", ORDER=str(order))
-        assert resumed.exit_code == 0
-        assert f"is {state}: nothing to do" in resumed.output
-    # An order may be decided just then: all its events are published again.
-    for order in orders:
-        for event in Outboxes(operated.target).saga_of_order(order):
-            publish(operated.target, event.service, [event])
-
-    assert operated.audit_is_clean()
-    assert operated.items() == before
-    assert operated.view() == view
 
 
 # Traces

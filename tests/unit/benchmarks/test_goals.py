@@ -7,7 +7,7 @@ from tests.benchmarks.losses import Losses
 from tests.benchmarks.searches import PageCost
 from tests.benchmarks.speed import LOADS, Speed
 from tests.benchmarks.systems import BARE, BASELINE, DUAL_WRITE, INBOX, OURS
-from tests.benchmarks.usage import GROUPS, cpu_between, group_of
+from tests.benchmarks.usage import GROUPS, cpu_between
 
 
 def speed(decided: float, seconds: float, cpu: float) -> Speed:
@@ -34,14 +34,6 @@ def test_speed_goals_compare_rates_latency_and_cpu() -> None:
     assert not met[f"POST to APPROVED, idle load, p50, against {INBOX.title}"]
     assert met["CPU per decided order at 8 clients, all processes"]
     assert met[f"CPU of MongoDB per decided order, against {BASELINE.title}"]
-
-
-def test_without_the_baseline_commit_its_goals_are_left_out() -> None:
-    speeds = {OURS.name: speed(80, 0.1, 2), BARE.name: speed(80, 0.1, 2)}
-
-    titles = [goal.title for goal in goals.of_speed(speeds, 0.5)]
-
-    assert not any(BASELINE.title in title or "CPU" in title for title in titles)
 
 
 def test_counts_must_equal_the_cost_model() -> None:
@@ -81,13 +73,3 @@ def test_cpu_counts_only_processes_that_existed_before() -> None:
     spent = cpu_between(before, after)
 
     assert (spent["emulator"], spent["API"]) == (30.0, 5.0)
-
-
-def test_functions_belong_to_groups() -> None:
-    names = {
-        "orders-api": "API",
-        "customers-subscriber": "subscribers",
-        "order-history-projection": "projection",
-        "orders-outbox-relay": "relays",
-    }
-    assert {name: group_of(name) for name in names} == names

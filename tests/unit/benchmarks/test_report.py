@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from tests.benchmarks.report import Goal, Report, Table
-from tests.benchmarks.speed import percentile
 
 MET = Goal("speed", "at least 2 times", "2.10 times", met=True, reason="batches")
 MISSED = Goal("losses", "0", "1", met=False, reason="atomic", why_missed="a bug", is_guard=True)
@@ -31,8 +30,3 @@ def test_only_missed_guards_fail_the_short_form() -> None:
 
     assert Report([MET, slow]).broken_guards == []
     assert Report([MET, slow, MISSED]).broken_guards == [MISSED]
-
-
-def test_percentile_interpolates() -> None:
-    assert percentile([1, 2, 3, 4, 5], 50) == 3
-    assert percentile([7], 95) == 7

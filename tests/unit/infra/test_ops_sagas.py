@@ -111,6 +111,15 @@ def test_orders_over_the_limit_are_counted_and_not_resumed_silently(
     assert code == 1
 
 
+def test_a_decided_order_is_not_resumed(stack: OpsStack) -> None:
+    for state in ("APPROVED", "REJECTED", "CANCELLED"):
+        stack.put_item("Orders", orderId=8, customerId=1, state=state, createdAt="2025")
+
+        code, output = stack.run("resume", "--order", "8")
+
+        assert (code, f"is {state}: nothing to do" in output) == (0, True)
+
+
 def test_an_unknown_saga_or_stack_is_an_error(
     stack: OpsStack, orders: StuckOrders, capsys: pytest.CaptureFixture[str]
 ) -> None:

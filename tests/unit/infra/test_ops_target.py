@@ -70,10 +70,3 @@ def test_each_command_has_a_make_target_and_a_row_with_its_variables() -> None:
         variables = {str(parameter.envvar) for parameter in command.params if parameter.envvar}
         for variable in variables - {"TARGET", "STACK_NAME", "PORT", "LOCALSTACK_PORT"}:
             assert f"{variable}=" in row or f"`{variable}`" in row, (name, variable)
-
-
-def test_each_named_make_target_exists() -> None:
-    named = set(re.findall(r"(?:`|^    )make ([a-z-]+)", DOCUMENT, re.MULTILINE))
-
-    assert named
-    assert named <= set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
