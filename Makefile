@@ -170,7 +170,7 @@ mutate: install ## Change the code in small ways that a test must notice, for up
 	@PYTHONPATH=layers/common $(python) -m tests.mutation $(if $(MODULE),--module $(MODULE)) $(if $(MINUTES),--minutes $(MINUTES))
 
 fuzz: install ## Send requests generated from the OpenAPI document; EXAMPLES=, SECONDS=, SEED=, URL=
-	@$(python) -m tests.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SECONDS),--seconds $(SECONDS)) \
+	@$(python) -m tests.fuzz --max-examples $(or $(EXAMPLES),100) --max-time $(or $(SECONDS),300) \
 		$(if $(SEED),--seed $(SEED)) $(if $(URL),--url $(URL))
 
 ##@ Figures

@@ -13,14 +13,11 @@ pytestmark = pytest.mark.timeout(240)  # seconds, which may include the start of
 
 
 def test_every_response_is_documented(base_url: str) -> None:
-    outcome = fuzz(base_url, DOCUMENT, examples=10, seconds=25, seed=4)
+    options = ("--max-examples", "10", "--max-time", "25", "--seed", "4")
+    done = fuzz(base_url, DOCUMENT, *options, capture_output=True)
 
-    assert outcome.findings == {}
-    assert set(outcome.cases) == {
-        f"{method.upper()} {path}" for path, ops in DOCUMENT["paths"].items() for method in ops
-    }
-    assert outcome.cases.total() > 100
-    assert all(a[200] or a[204] for a in outcome.statuses.values()), outcome.statuses
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Tested: {sum(map(len, DOCUMENT['paths'].values()))}" in done.stdout
 
 
 def test_undocumented_response_is_found(base_url: str) -> None:
@@ -29,6 +26,6 @@ def test_undocumented_response_is_found(base_url: str) -> None:
     document["paths"] = {"/customers/count": {"get": count}}
     count["responses"]["200"]["content"]["application/json"]["schema"] = {"type": "string"}
 
-    outcome = fuzz(base_url, document, examples=1, seconds=10, seed=4)
+    done = fuzz(base_url, document, "--max-examples", "1", capture_output=True)
 
-    assert list(outcome.findings) == ["GET /customers/count: Response violates schema"]
+    assert (done.returncode, "Response violates schema" in done.stdout) == (1, True), done.stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 
 import boto3
 import pytest
@@ -11,14 +10,11 @@ import pytest
 from infra.local.api_client import ApiClient
 from infra.local.deployed_stack import (
     REGION,
-    STACK_NAME,
     SignedByCaller,
     aws_session,
 )
 from infra.local.stack import EmbeddedStack
-from infra.ops.target import Target
 from tests.e2e.test_saga import decided
-from tests.ops.conftest import Operated
 from tests.stacks import local_stack_only
 from tests.template import every_route, section
 
@@ -58,28 +54,3 @@ def test_signed_orders_are_decided(production: EmbeddedStack) -> None:
         customer_id = api.create_customer("Jane Doe", 5)
         for state in ("APPROVED", "REJECTED"):
             assert decided(api, api.create_order(customer_id, 4))["orderState"] == state
-
-
-def test_events_expire_and_a_rebuild_says_so(production: EmbeddedStack) -> None:
-    target = Target.of("embedded", 0, production.aws_endpoint_url, STACK_NAME)
-    dynamodb = target.client("dynamodb")
-    with ApiClient(production.base_url, auth=SignedByCaller(aws_session())) as api:
-        decided(api, api.create_order(api.create_customer("Jane Doe", 5), 4))
-        for service in ("Customers", "Orders"):
-            table = target.resource(f"{service}Outbox")
-            items = dynamodb.scan(TableName=table)["Items"]
-            for item in items:
-                expiry = datetime.fromisoformat(item["occurredAt"]["S"]) + timedelta(days=30)
-                assert item["expiresAt"] == {"N": str(int(expiry.timestamp()))}
-            for item in items:  # as they expire
-                key = {name: item[name] for name in ("aggregateId", "eventId")}
-                dynamodb.delete_item(TableName=table, Key=key)
-        decided(api, api.create_order(api.create_customer("Jane Doe", 5), 4))
-        for service in ("Customers", "Orders"):
-            group = target.resource(f"{service}OutboxRelayLogGroup")
-            lines = str(target.client("logs").filter_log_events(logGroupName=group)["events"])
-            assert "events published" in lines
-            assert "not an outbox item" not in lines, "the relay was given a deletion"
-
-        refused = Operated(production, api, target).run("rebuild-history", "--drop", "--yes")
-        assert (refused.exit_code, "PARTIAL=1" in refused.errors) == (1, True), refused

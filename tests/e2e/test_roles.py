@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from infra.local.deployed_stack import CLIENT_CONFIG, REGION, STACK_NAME, aws_session
 from infra.local.stack import EmbeddedStack
+from infra.ops.target import Target
 from tests.permissions import PERMISSIONS
 from tests.stacks import local_stack_only
 from tests.template import resources
@@ -90,12 +91,7 @@ def test_each_role_allows_the_permissions_of_its_function_only(local_stack: Embe
     arguments: Any = {"endpoint_url": local_stack.aws_endpoint_url, "config": CLIENT_CONFIG}
     client: Any = partial(aws_session().client, **arguments)
     iam, sts = client("iam"), client("sts")
-    pages = client("cloudformation").get_paginator("list_stack_resources")
-    physical_ids = {
-        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
-        for page in pages.paginate(StackName=STACK_NAME)
-        for resource in page["StackResourceSummaries"]
-    }
+    physical_ids = Target.of("embedded", 0, local_stack.aws_endpoint_url, STACK_NAME).resources
     queues = {queue: physical_ids[queue] for queue in resources("AWS::SQS::Queue")}
 
     for function, properties in resources("AWS::Serverless::Function").items():

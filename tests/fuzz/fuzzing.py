@@ -1,25 +1,24 @@
-"""Run Schemathesis against an API and its OpenAPI document.
-
-Valid requests must be accepted, others refused. They come from the examples, the boundaries of every schema, random
-values, and sequences along the document's links.
-"""
+"""Run Schemathesis against an API and its OpenAPI document. It loads this module for the hook."""
 
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from dataclasses import dataclass, field
+import json
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import schemathesis
 from schemathesis.core.failures import Failure, ServerError
 from schemathesis.core.transport import Response
-from schemathesis.engine import events, from_schema
 from schemathesis.openapi.checks import RejectedPositiveData
-from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from infra.local.api_client import ApiClient, wait_until
+from tests.template import ROOT
 
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 UNKNOWN_CUSTOMER = 9007199254740991
 
 EXPECTED_REFUSALS = (
@@ -34,73 +33,25 @@ The form of a token is not documented, the fuzzer repeats keys, and it asks the 
 schema describes the letters of all alphabets.
 """
 
-CHECKS = {
-    "unsupported_method": {"enabled": False},
-    "allow_header_conformance": {"enabled": False},
-    # A token is optional in the document. tests/integration/test_authorization.py covers tokens.
-    "ignored_auth": {"enabled": False},
-    "object_level_authorization": {"enabled": False},
-    # The view follows an erasure with a short delay. tests/e2e/test_erasure.py covers it.
-    "use_after_free": {"enabled": False},
-    # The saga rejects an order of an unknown customer; the request succeeds.
-    "ensure_resource_availability": {"enabled": False},
-    # 409: the order is PENDING. 413: see MAX_BODY_BYTES.
-    "negative_data_rejection": {
-        "expected-statuses": ["400", "404", "409", "413", "415"],
-    },
-    "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "409"]},
-    "not_a_server_error": {"expected-statuses": ["2xx", "4xx"]},
-}
-
-
-@dataclass
-class Outcome:
-    """Requests, responses and findings."""
-
-    cases: Counter[str] = field(default_factory=Counter)
-    """Number of requests by operation."""
-    statuses: dict[str, Counter[int]] = field(default_factory=dict)
-    findings: dict[str, str] = field(default_factory=dict)
-    """One finding for each operation and kind, with a way to reproduce it."""
-
 
 def fuzz(
-    base_url: str,
-    document: dict[str, Any],
-    *,
-    examples: int,
-    seconds: int,
-    seed: int,
-) -> Outcome:
-    """Run Schemathesis with up to `examples` random requests per operation, for at most `seconds`."""
-    config = schemathesis.Config.from_dict(
-        {
-            "seed": seed,
-            "max-time": seconds,
-            "base-url": base_url,
-            "continue-on-failure": True,
-            "request-timeout": 30,
-            "headers": {"Prefer": "wait=0"},  # a request for a version that does not exist waits
-            "generation": {"max-examples": examples, "database": "none"},
-            "checks": CHECKS,
-            # API Gateway refuses methods without a route.
-            "phases": {"coverage": {"unexpected-methods": []}},
-        }
-    )
-    schema: OpenApiSchema = schemathesis.openapi.from_dict(
-        with_known_ids(document, base_url), config=config
-    )
-    schema.hook("filter_failure")(_is_finding)
-    outcome = Outcome()
-    for event in from_schema(schema).execute():
-        match event:
-            case events.ScenarioFinished():
-                _record(outcome, event.recorder)
-            case events.NonFatalError():
-                outcome.findings["error of Schemathesis or of the document"] = str(event.value)
-            case events.FatalError():
-                outcome.findings["error of Schemathesis"] = str(event.exception)
-    return outcome
+    base_url: str, document: dict[str, Any], *options: str, **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run Schemathesis with its command line options. It exits with 1 if there are findings.
+
+    `more` are arguments of subprocess.run.
+    """
+    with TemporaryDirectory() as directory:
+        file = Path(directory, "openapi.json")
+        file.write_text(json.dumps(with_known_ids(document, base_url)))
+        command = ["--config-file", str(CONFIGURATION), "run", str(file), "--url", base_url]
+        return subprocess.run(
+            [f"{sys.prefix}/bin/schemathesis", *command, *options],
+            cwd=ROOT,
+            check=False,
+            text=True,
+            **more,
+        )
 
 
 def with_known_ids(document: dict[str, Any], base_url: str) -> dict[str, Any]:
@@ -135,25 +86,9 @@ def with_known_ids(document: dict[str, Any], base_url: str) -> dict[str, Any]:
     return document
 
 
-def _is_finding(context: Any, failure: Failure, case: Any, response: Response) -> bool:
+@schemathesis.hook
+def filter_failure(_context: Any, failure: Failure, _case: Any, response: Response) -> bool:
+    """Return whether the failure is a finding."""
     if not isinstance(failure, RejectedPositiveData | ServerError):
         return True
     return not response.json().get("detail", "").startswith(EXPECTED_REFUSALS)
-
-
-def _record(outcome: Outcome, recorder: Any) -> None:
-    for case_id, node in recorder.cases.items():
-        name = node.value.operation.label
-        outcome.cases[name] += 1
-        interaction = recorder.interactions.get(case_id)
-        if interaction is not None and interaction.response is not None:
-            counter = outcome.statuses.setdefault(name, Counter())
-            counter[interaction.response.status_code] += 1
-    for case_id, checks in recorder.checks.items():
-        for check in checks:
-            if check.failure_info is not None:
-                name = recorder.cases[case_id].value.operation.label
-                info = check.failure_info
-                outcome.findings.setdefault(
-                    f"{name}: {info.failure.title}", f"{info.failure.message}\n{info.code_sample}"
-                )

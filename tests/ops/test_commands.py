@@ -344,20 +344,3 @@ def test_a_trace_has_every_step_and_a_timeline_for_each_request(
 
     assert "OrderCancelled written, version 3" in traced
     assert re.search("order-history-projection +CustomerCreditReleased: ", traced)
-
-
-# All targets
-
-
-def test_the_commands_are_the_same_on_every_target(operated: Operated) -> None:
-    url = operated.stack.aws_endpoint_url
-    credentials = {"AWS_PROFILE": None, "AWS_DEFAULT_REGION": "us-east-1"}
-    expected = operated.run("dlq")
-    for arguments, environment in (
-        ((), {"TARGET": "embedded"}),
-        ((), {"TARGET": "localstack", "AWS_ENDPOINT_URL": url}),
-        (("--endpoint-url", url), {"TARGET": "aws", **credentials}),
-    ):
-        done = operated.run("stuck", *arguments, **environment, OLDER_THAN="3600")
-        assert done.exit_code == 0, done
-        assert operated.run("dlq", *arguments, **environment) == expected

@@ -24,7 +24,6 @@ from tests.template import (
     Stack,
     handler_of,
     is_open,
-    load_template,
     section,
     sources,
     target,
@@ -200,15 +199,6 @@ def test_a_function_has_the_layers_that_it_imports_and_no_others(stack: Stack) -
 
         assert [target(layer) for layer in properties["Layers"]] == expected, function
     assert ("JwtLayer" in stack.resources("AWS::Serverless::LayerVersion")) == has_issuer
-
-
-def test_layers_are_built_for_the_default_runtime_of_the_functions() -> None:
-    makefile = (ROOT / "layers/dependencies/Makefile").read_text()
-    built_for = dict(re.findall(r"^(\w+) \?= (.*)$", makefile, re.MULTILINE))
-
-    defaults = {name: p.get("Default") for name, p in load_template()["Parameters"].items()}
-    assert defaults["PythonRuntime"] == built_for["PYTHON_RUNTIME"]
-    assert defaults["Architecture"] == built_for["LAMBDA_ARCHITECTURE"]
 
 
 def test_code_is_deployed_gradually_only_where_it_is_asked_for(stack: Stack) -> None:
