@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 from rich.console import Console
 from rich.table import Table
@@ -66,4 +66,4 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def status(title: str) -> AbstractContextManager[object]:
     """Show at a terminal what the block does."""
-    return console.status(f"{title} ...") if console.is_terminal else nullcontext()
+    return console.status(f"{title} ...")  # prints nothing in a file

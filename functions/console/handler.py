@@ -12,7 +12,7 @@ from typing import Any
 import aws_lambda_powertools
 from aws_lambda_powertools import Logger
 
-from rest_api.static_files import SECURITY_HEADERS, has, load
+from rest_api.static_files import SECURITY_HEADERS, client_has, load
 
 logger = Logger(location=None)
 
@@ -45,7 +45,11 @@ def answer(event: dict[str, Any]) -> tuple[int, dict[str, str], str]:
     # Browsers revalidate this project's own files, so that modules of two versions never meet.
     is_own = path.is_relative_to(STATIC)
     headers, body = load(path, "no-cache" if is_own else "public, max-age=86400")  # seconds, a day
-    return (304, headers, "") if has(event["headers"], headers["ETag"]) else (200, headers, body)
+    return (
+        (304, headers, "")
+        if client_has(event["headers"], headers["ETag"])
+        else (200, headers, body)
+    )
 
 
 @logger.inject_lambda_context

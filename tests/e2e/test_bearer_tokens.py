@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 import pytest
 
 from infra.local.api_client import ApiClient
@@ -30,15 +27,8 @@ def statuses(base_url: str, authorization: str | None) -> set[int]:
 
 
 def test_invalid_token_returns_401(base_url: str, issuer: Issuer) -> None:
-    assert statuses(base_url, None) == {401}
-    invalid: list[dict[str, Any]] = [
-        {"exp": time.time() - 60},
-        {"aud": "another"},
-        {"iss": "another"},
-        {"key": STRANGERS_KEY},
-    ]
-    for claims in invalid:
-        assert statuses(base_url, issuer.sign(scope=EVERYTHING, **claims)) == {401}, claims
+    for authorization in (None, issuer.sign(scope=EVERYTHING, key=STRANGERS_KEY)):
+        assert statuses(base_url, authorization) == {401}
 
 
 def test_token_without_scopes_returns_403(base_url: str, issuer: Issuer) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from infra.local.api_client import ApiClient, wait_until
 from infra.local.guarded_ministack import MAX_CONCURRENT_REQUESTS
-from infra.local.processes import free_port
+from infra.local.processes import Process, free_port
 from infra.local.stack import EmbeddedStack
 from tests.stacks import local_stack_only
 from tests.template import ROOT
@@ -96,14 +96,6 @@ def test_first_order_is_decided_and_reset_deletes_it_but_not_the_stack(
     assert [process.pid for process in stack.processes if process.is_running()] == processes
 
 
-def runs(pid: int) -> bool:
-    """Return whether the process runs. One that ended may not have been reaped yet."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path) -> None:
     checkout = tmp_path / AWKWARD_NAME
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
@@ -137,4 +129,4 @@ def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path
         assert record["log_level"] == "WARNING"
     finally:
         make("down")
-    assert not any(runs(process["pid"]) for process in record["processes"])
+    assert not any(Process(**process).is_running() for process in record["processes"])

@@ -67,18 +67,21 @@ def _amount(minimum_cents: int) -> Any:
     return Annotated[Decimal, BeforeValidator(check), _amount_schema(minimum_cents)]
 
 
-class CreditLimitRequest(RequestModel):
+class AmountRequest(RequestModel):
+    """An amount of money in a request. Its subclasses say which amounts are valid."""
+
+    amount: Decimal
+
+    def to_money(self) -> Money:
+        return Money.from_amount(self.amount)
+
+
+class CreditLimitRequest(AmountRequest):
     amount: _amount(0)  # type: ignore[valid-type]
 
-    def to_money(self) -> Money:
-        return Money.from_amount(self.amount)
 
-
-class OrderTotalRequest(RequestModel):
+class OrderTotalRequest(AmountRequest):
     amount: _amount(1)  # type: ignore[valid-type]
-
-    def to_money(self) -> Money:
-        return Money.from_amount(self.amount)
 
 
 class MoneyResponse(WireModel):

@@ -49,7 +49,7 @@ def load(path: Path, cache_control: str) -> tuple[dict[str, str], str]:
     )
 
 
-def has(client_headers: dict[str, str] | None, etag: str) -> bool:
+def client_has(client_headers: dict[str, str] | None, etag: str) -> bool:
     """Return whether the client has the file with this entity tag, by its header If-None-Match."""
     received = {name.lower(): value for name, value in (client_headers or {}).items()}
     # A proxy may have turned the tag into a weak one: W/"...".
