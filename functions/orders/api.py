@@ -11,11 +11,11 @@ from orders.events import OrderState
 from orders.order import Order, OrderNotCancellableError
 from orders.repository import OrderRepository
 from orders.wire import (
-    CancelOrderResponse,
     CreateOrderRequest,
     CreateOrderResponse,
     OrderResponse,
     OrdersResponse,
+    OrderStateResponse,
 )
 from rest_api.fields import IdempotencyKey, IdInPath
 from rest_api.pagination import NextToken, PageLimit, decode_next_token, encode_next_token
@@ -83,7 +83,7 @@ def get_order(
     "/orders/<orderId>/cancel",
     responses=refusals(service.OrderNotFoundError, OrderNotCancellableError, headers=["ETag"]),
 )
-def cancel_order(orderId: IdInPath) -> CancelOrderResponse:  # noqa: N803
+def cancel_order(orderId: IdInPath) -> OrderStateResponse:  # noqa: N803
     """Cancel an approved order. Its credit is then released. Cancelling it again changes nothing.
 
     An order that is PENDING or REJECTED cannot be cancelled.
@@ -93,7 +93,7 @@ def cancel_order(orderId: IdInPath) -> CancelOrderResponse:  # noqa: N803
     order, cancelled = retry_on_conflict(service.cancel_order, orders, orderId, api.cause)
     telemetry.record(cancelled)
     api.tell_version(order.version)
-    return CancelOrderResponse(order_id=orderId, order_state=OrderState.CANCELLED)
+    return OrderStateResponse(order_id=orderId, order_state=OrderState.CANCELLED)
 
 
 def _find_visible_order(order_id: int) -> Order:

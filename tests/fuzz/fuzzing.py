@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ from schemathesis.core.transport import Response
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from infra.local.api_client import ApiClient, wait_until
-from tests.template import ROOT
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 UNKNOWN_CUSTOMER = 9007199254740991
@@ -47,7 +47,8 @@ def fuzz(
         command = ["--config-file", str(CONFIGURATION), "run", str(file), "--url", base_url]
         return subprocess.run(
             [f"{sys.prefix}/bin/schemathesis", *command, *options],
-            cwd=ROOT,
+            cwd=directory,  # for its cache of findings
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             check=False,
             text=True,
             **more,

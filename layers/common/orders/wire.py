@@ -24,7 +24,9 @@ class CreateOrderResponse(WireModel):
     order_id: IdInResponse
 
 
-class CancelOrderResponse(WireModel):
+class OrderStateResponse(WireModel):
+    """The state of an order after a command."""
+
     order_id: IdInResponse
     order_state: OrderState
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from infra.local import deployed_stack
 from infra.local.build import Build
 from infra.local.deployed_stack import DeployedStack, short
 from infra.local.deployment import Deployment
@@ -54,3 +57,21 @@ def test_templates_are_far_below_cloudformations_limit() -> None:
     """SAM's transform adds to them."""
     for file in (ROOT / "template.yaml", *(ROOT / "infra").glob("*.yaml")):
         assert file.stat().st_size < MAX_TEMPLATE_BYTES / 4, file
+
+
+def test_function_that_cannot_start_fails_at_once() -> None:
+    """The minute of retries is for an API that is not deployed yet."""
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(502, text='{"message": "Worker init failed: No module named \'x\'"}')
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+            await deployed_stack._wait_until_answered(client, "http://127.0.0.1/orders")
+
+    reason = r"cannot start\. Worker init failed: No module named 'x'"
+    with pytest.raises(EmbeddedError, match=reason):
+        asyncio.run(ask())
+    assert len(requests) == 1

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from infra.local import guarded_ministack
 from infra.local.guarded_ministack import (
     API_PREFIX,
+    MAX_CONCURRENT_REQUESTS,
+    MAX_WAITING_REQUESTS,
     Message,
+    Send,
     guarded,
     refusal,
 )
@@ -55,6 +61,21 @@ def test_links_of_other_sites_lead_to_the_apis_pages_only() -> None:
     assert refusal("GET", "/?Action=CreateRole", link)
 
 
+class Emulator:
+    """Counts the requests that reach it, and holds them until `release`."""
+
+    def __init__(self) -> None:
+        self.running = self.total = 0
+        self.release = asyncio.Event()
+
+    async def __call__(self, _scope: Message, _receive: object, send: Send) -> None:
+        self.running += 1
+        self.total += 1
+        await self.release.wait()
+        self.running -= 1
+        await send({"type": "http.response.start", "status": 200})
+
+
 async def request(app: Any, path: str, *, kind: str = "http", **headers: str) -> Message:
     sent: list[Message] = []
 
@@ -68,17 +89,39 @@ async def request(app: Any, path: str, *, kind: str = "http", **headers: str) ->
 
 
 def test_refused_requests_do_not_reach_the_emulator() -> None:
-    reached: list[Message] = []
-
-    async def emulator(scope: Message, _receive: object, _send: object) -> None:
-        reached.append(scope)
-
     async def check() -> None:
+        emulator = Emulator()
         app = guarded(emulator)
         answer = await request(app, "/", origin="http://evil.example")
         closed = await request(app, "/", kind="websocket", origin="http://evil.example")
         assert answer["status"] == 403
         assert closed == {"type": "websocket.close", "code": 1008}
-        assert reached == []
+        assert emulator.total == 0
+
+    asyncio.run(check())
+
+
+def test_concurrent_requests_of_a_route_wait_and_other_routes_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def check() -> None:
+        emulator = Emulator()
+        app = guarded(emulator)
+        paths = [f"{PAGE}orders/{number}" for number in range(3 * MAX_CONCURRENT_REQUESTS)]
+        tasks = [asyncio.create_task(request(app, path)) for path in paths]
+        await asyncio.sleep(0.05)
+        assert emulator.running == MAX_CONCURRENT_REQUESTS
+        tasks.append(asyncio.create_task(request(app, f"{PAGE}customers")))
+        await asyncio.sleep(0.05)
+        assert emulator.running == MAX_CONCURRENT_REQUESTS + 1
+        waiting = [request(app, path, prefer="wait=5") for path in paths]
+        tasks += map(asyncio.create_task, waiting)
+        await asyncio.sleep(0.05)
+        assert emulator.running == MAX_CONCURRENT_REQUESTS + 2, "workers start one by one"
+        monkeypatch.setattr(guarded_ministack, "WORKER_START_SECONDS", 0)
+        await asyncio.sleep(0.65)
+        assert emulator.running == MAX_CONCURRENT_REQUESTS + 1 + MAX_WAITING_REQUESTS
+        emulator.release.set()
+        assert {answer["status"] for answer in await asyncio.gather(*tasks)} == {200}
 
     asyncio.run(check())

@@ -6,9 +6,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from infra.ops.domain import CUSTOMERS, ORDERS
 from infra.ops.events import StoredEvent
 from infra.ops.logs import LogLine
@@ -105,19 +102,3 @@ def test_repeated_deliveries_are_marked_and_failures_are_not_counted() -> None:
         (SUBSCRIBER, "OrderCreated: batch handled"),
         (SUBSCRIBER, "OrderCreated: batch handled, again"),
     ]
-
-
-@given(
-    st.lists(st.integers(0, 1000), min_size=1, max_size=3),
-    st.lists(st.tuples(st.integers(0, 1000), st.integers(-500, 500)), max_size=8),
-)
-def test_the_hops_add_up_and_none_is_negative(
-    written: list[int], logged: list[tuple[int, int]]
-) -> None:
-    events = saga(*written)
-    lines = [line("api", instant, events[0], route="/", milliseconds=ms) for instant, ms in logged]
-
-    found = timeline("c", events, lines)
-
-    assert all(hop >= timedelta() for hop in found.hops)
-    assert sum(found.hops, timedelta()) == found.moments[-1].at - found.moments[0].at
