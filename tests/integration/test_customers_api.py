@@ -118,7 +118,9 @@ def leaves(model: type[BaseModel]) -> Iterator[tuple[Path, Any]]:
 
 
 OTHER_VALUES: dict[Any, Any] = {
-    str: "Another text", int: 6, bool: True,
+    str: "Another text",
+    int: 6,
+    bool: True,
     ("creditLimit", "amount"): 5.01,
     ("orderTotal", "amount"): 4.01,
 }
