@@ -166,7 +166,7 @@ def test_unreadable_messages_are_sent_to_the_dead_letter_queue_at_once(
     assert {(e["level"], e["message"]) for e in errors} == {
         ("ERROR", "message sent to the dead-letter queue")
     }
-    assert summary["dead_letters"] == sum(summary["PoisonMessages"]) == len(UNREADABLE)
+    assert summary["dead_letters"] == sum(summary["DeadLetters"]) == len(UNREADABLE)
 
 
 def test_newer_schema_version_is_retried_and_no_dead_letter(

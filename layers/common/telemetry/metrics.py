@@ -45,7 +45,7 @@ class Metric(StrEnum):
     """Deliveries of events that had been handled before, or that were stale."""
     CONFLICTS_RETRIED = "ConflictsRetried"
     """Commands retried because another writer changed the same items."""
-    DEAD_LETTERS = "PoisonMessages"
+    DEAD_LETTERS = "DeadLetters"
     """Messages and stream records that a function sent to its dead-letter queue."""
     ORDERS_RESUMED = "OrdersResumed"
     """PENDING orders whose saga was resumed because their deadline had passed."""
