@@ -133,7 +133,7 @@ class CustomerRepository:
         create_once(self.outbox, insert, created, request, self._idempotency_table)
 
     def erase(self, before: Customer, after: Customer, erased: DomainEventEnvelope) -> None:
-        """Write the erased customer and its event, and erase the name in the stored CustomerCreated, atomically.
+        """Write the erased customer and its event, and erase PERSONAL_DATA in the stored CustomerCreated, atomically.
 
         Raises: WriteConflictError.
         """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 
 from customers.customer import (
     Customer,
@@ -15,12 +17,16 @@ from customers.customer import (
     CustomerErasedError,
 )
 from customers.events import (
+    PERSONAL_DATA,
     CustomerCreated,
     CustomerCreditReleased,
     CustomerCreditReserved,
     CustomerErased,
 )
 from shared.money import MAX_CENTS, ZERO, Money
+
+NOT_PERSONAL: set[str] = set()
+"""Fields of CustomerCreated with text that identifies no person."""
 
 
 def a_customer(limit: int = 500) -> Customer:
@@ -65,6 +71,23 @@ def test_erased_customer_has_no_name_takes_no_orders_and_releases_credit() -> No
     assert (customer.reserved_credit, customer.version) == (Money(400), 3)
     customer.release_credit(7)
     assert (customer.available_credit, customer.version) == (Money(500), 4)
+
+
+def test_erasure_covers_every_personal_field() -> None:
+    customer = a_customer()
+    texts = {field.name for field in fields(CustomerCreated) if "str" in str(field.type)}
+    personal = texts - NOT_PERSONAL
+    for name in personal:
+        setattr(customer, name, "personal")
+
+    customer.erase()
+
+    kept = [name for name in personal if getattr(customer, name) is not None]
+    assert kept == [], "layers/common/customers/customer.py: erase sets them to None"
+    assert {to_camel(name) for name in personal} == PERSONAL_DATA.keys(), (
+        "layers/common/customers/events.py: a text is in PERSONAL_DATA, or in NOT_PERSONAL of "
+        "tests/unit/customers/test_customer.py"
+    )
 
 
 @given(st.integers(0, MAX_CENTS), st.integers(1, MAX_CENTS))
