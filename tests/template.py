@@ -32,6 +32,13 @@ def load_template(path: str = "template.yaml") -> dict[str, Any]:
     return template
 
 
+class ByLogicalId(dict[str, Any]):
+    """Values by the logical ids of resources. A missing one is an error of template.yaml."""
+
+    def __missing__(self, name: str) -> Any:
+        raise AssertionError(f"template.yaml has no resource {name}")
+
+
 class Stack:
     """The template with parameters: its conditions decided, its values filled in."""
 
@@ -62,33 +69,36 @@ class Stack:
 
     def resources(self, resource_type: str) -> dict[str, Properties]:
         """Return the properties of each resource of the type, by logical id."""
-        return {
-            n: r["Properties"] for n, r in self.all_resources.items() if r["Type"] == resource_type
-        }
+        found = self.all_resources.items()
+        return ByLogicalId({n: r["Properties"] for n, r in found if r["Type"] == resource_type})
 
     @cached_property
     def all_resources(self) -> dict[str, Any]:
         """Each resource whose condition holds, resolved."""
-        return {
-            name: self._resolve({k: v for k, v in resource.items() if k != "Condition"})
-            for name, resource in load_template()["Resources"].items()
-            if "Condition" not in resource or self._holds(resource["Condition"])
-        }
+        return ByLogicalId(
+            {
+                name: self._resolve({k: v for k, v in resource.items() if k != "Condition"})
+                for name, resource in load_template()["Resources"].items()
+                if "Condition" not in resource or self._holds(resource["Condition"])
+            }
+        )
 
     @cached_property
     def functions(self) -> dict[str, Properties]:
         """The properties of each function with those of `Globals`, but only its own environment variables."""
         defaults = self._resolve(load_template()["Globals"]["Function"])
         own = self.resources("AWS::Serverless::Function")
-        return {
-            name: {
-                **defaults,
-                **properties,
-                "Layers": defaults["Layers"] + properties.get("Layers", []),
-                "LoggingConfig": defaults["LoggingConfig"] | properties["LoggingConfig"],
+        return ByLogicalId(
+            {
+                name: {
+                    **defaults,
+                    **properties,
+                    "Layers": defaults["Layers"] + properties.get("Layers", []),
+                    "LoggingConfig": defaults["LoggingConfig"] | properties["LoggingConfig"],
+                }
+                for name, properties in own.items()
             }
-            for name, properties in own.items()
-        }
+        )
 
     @property
     def common_variables(self) -> set[str]:
@@ -217,7 +227,9 @@ def function_of(sample: str) -> str:
         for name in DEVELOPMENT.functions
     }
     found = [name for prefix, name in by_prefix.items() if sample.startswith(f"{prefix}_")]
-    assert len(found) == 1, f"events/{sample}.json starts with the name of {len(found)} functions"
+    assert len(found) == 1, (
+        f"events/{sample}.json starts with the name of {len(found)} functions in template.yaml"
+    )
     return found[0]
 
 

@@ -372,7 +372,9 @@ class TestApis:
                     refused = send(handler, sample, **asked)
                     waited, clock.now = clock.now, 0
                     missing = send(handler, sample, **asked, path_parameters={name: 9})
-                    assert refused.status == 404, sample
+                    assert refused.status == 404, (
+                        f"{handler.__file__}: the route of {sample} checks the caller's customer"
+                    )
                     assert refused.text.replace(existing, "9") == missing.text
                     assert waited == clock.now
             found = send(handler, sample, headers={"Authorization": owner})

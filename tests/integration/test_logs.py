@@ -49,11 +49,17 @@ BODIES = {
     "customers_api_create": CUSTOMER,
     "orders_api_create": {"customerId": 1, "orderTotal": {"amount": AMOUNT}},
 }
-HANDLERS = {
-    name: handler_of(function_of(name)) for name in samples() if has_database(function_of(name))
+FUNCTIONS = {name: function_of(name) for name in samples()}
+APIS = {
+    name: handler_of(function)
+    for name, function in FUNCTIONS.items()
+    if has_database(function) and "httpMethod" in load(name)
 }
-APIS = {name: handler for name, handler in HANDLERS.items() if "httpMethod" in load(name)}
-BATCHES = {name: handler for name, handler in HANDLERS.items() if handler in subscribers().values()}
+BATCHES = {
+    name: handler_of(function)
+    for name, function in FUNCTIONS.items()
+    if handler_of(function) in subscribers().values()
+}
 
 
 @pytest.fixture
@@ -188,7 +194,7 @@ def test_batches() -> None:
 def test_batches_while_all_databases_are_down() -> None:
     for sample, handler in BATCHES.items():
         answer = handler.lambda_handler(marked_batch(sample), LambdaContext())
-        assert answer["batchItemFailures"]
+        assert answer["batchItemFailures"] or not has_database(FUNCTIONS[sample])
 
 
 @pytest.mark.usefixtures("output")

@@ -24,7 +24,7 @@ from functions.customers import subscriber as customers_subscriber
 from functions.order_history import projection
 from functions.orders import subscriber as orders_subscriber
 from messaging.dead_letters import DeadLetterQueue
-from orders.events import OrderState, RejectionReason
+from orders.events import OrderEvent, OrderState, RejectionReason
 from orders.repository import OrderRepository
 from shared.clock import format_instant, now
 from shared.money import Money
@@ -46,6 +46,15 @@ def handle(handler: Any, batch: dict[str, Any]) -> list[str]:
     response = handler.lambda_handler(batch, LambdaContext())
     assert response.keys() == {"batchItemFailures"}
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+
+
+def test_order_holds_its_credit_unless_customers_releases_it() -> None:
+    events = {event.__name__: event for event in OrderEvent.__subclasses__()}
+    for state in set(OrderState) - {OrderState.PENDING, OrderState.REJECTED}:
+        released = events[f"Order{state.title()}"] in customers_subscriber.participant.event_classes
+        assert state.holds_credit == (not released), (
+            f"layers/common/orders/events.py, holds_credit: Customers handles the event of {state}, or does not"
+        )
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 from orders.events import RejectionReason
 from telemetry.metrics import NAMESPACE, Metric
-from tests.template import DEVELOPMENT, PRODUCTION, ROOT, load_template
+from tests.template import DEVELOPMENT, PRODUCTION, ROOT, ByLogicalId, load_template
 
 SYSTEM = "customers-and-orders"
 
@@ -38,7 +38,9 @@ FUNCTIONS = names("AWS::Serverless::Function", "FunctionName")
 QUEUES = names("AWS::SQS::Queue", "QueueName")
 TABLES = names("AWS::DynamoDB::Table", "TableName")
 (NESTED,) = PRODUCTION.resources("AWS::CloudFormation::Stack").values()
-PHYSICAL = FUNCTIONS | TABLES | {f"{n}.QueueName": name for n, name in QUEUES.items()}
+PHYSICAL: dict[str, str] = ByLogicalId(
+    FUNCTIONS | TABLES | {f"{n}.QueueName": name for n, name in QUEUES.items()}
+)
 LISTS = {
     name: [PHYSICAL[part] for part in re.findall(r"\$\{([\w.]+)}", value["Fn::Sub"])]
     for name, value in NESTED["Parameters"].items()

@@ -59,7 +59,7 @@ def test_routes_are_those_of_the_template() -> None:
     missing = [f"{method} {path}" for method, path in OPERATIONS.keys() - routes]
     assert missing == [], "template.yaml: add these to the Events of the API's function"
     unknown = [f"{method} {path}" for method, path in routes - OPERATIONS.keys()]
-    assert unknown == [], "template.yaml: no handler has these routes"
+    assert unknown == [], "functions/<service>/api.py: the template has these routes"
 
 
 def test_operations_are_complete() -> None:
