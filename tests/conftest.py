@@ -61,7 +61,7 @@ def end_with_children(*_: object) -> None:
 
 signal.signal(signal.SIGTERM, end_with_children)  # of a CI job that is ended
 
-STACKS = ("token_stack", "production", "operated", "stack", "local_stack", "base_url", "api")
+STACKS = ("token_stack", "production", "operated", "local_stack", "base_url", "api")
 """Fixtures that start a stack, or need the one before them."""
 
 
@@ -76,7 +76,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         found = next((name for name in STACKS if name in names), item.path.stem)
         return "local_stack" if found in ("base_url", "api") else found
 
-    items.sort(key=lambda item: not stack_of(item))
+    # The burst of test_local_stack.py is sent to a cold stack.
+    items.sort(key=lambda item: (not stack_of(item), item.path.stem != "test_local_stack"))
     for item in items:
         if stack := stack_of(item):
             item.add_marker(pytest.mark.xdist_group(stack))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fail if pytest-xdist ignores the groups: each of its processes would start each stack."""
+    if session.config.getoption("loadgroup", default=False):
+        for item in session.items:
+            in_group = any(item.iter_markers("xdist_group"))
+            assert item.nodeid.rpartition("]")[2].count("@") == in_group, item.nodeid

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from infra.local.api_client import ApiClient
@@ -21,8 +22,17 @@ local_stack_only = pytest.mark.skipif(
 
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """Run a stack, and check that its functions' processes end with it."""
     with EmbeddedStack.start(directory=tmp_path_factory.mktemp("stack")) as stack:
         yield stack
+        left = workers(stack)
+        assert left
+    _, alive = psutil.wait_procs(left, timeout=10)  # a zombie is left until init reaps it
+    assert [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def workers(stack: EmbeddedStack) -> list[psutil.Process]:
+    return psutil.Process(stack.processes[0].pid).children(recursive=True)
 
 
 @pytest.fixture(scope="session")

@@ -8,18 +8,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from infra.local.api_client import ApiClient, wait_until
 from infra.local.guarded_ministack import MAX_CONCURRENT_REQUESTS
 from infra.local.processes import Process, free_port
 from infra.local.stack import EmbeddedStack
-from tests.stacks import local_stack_only
+from tests.stacks import local_stack_only, workers
 from tests.template import ROOT
 
 # Start, deploy and stop take 25 s on an idle machine with two cores.
@@ -35,27 +33,12 @@ HOSTILE_SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    """Run a stack, and check that its functions' processes end with it."""
-    with EmbeddedStack.start(directory=tmp_path_factory.mktemp("stack")) as stack:
-        yield stack
-        left = workers(stack)
-        assert left
-    _, alive = psutil.wait_procs(left, timeout=10)  # a zombie is left until init reaps it
-    assert [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE] == []
-
-
-def workers(stack: EmbeddedStack) -> list[psutil.Process]:
-    return psutil.Process(stack.processes[0].pid).children(recursive=True)
-
-
-def test_burst_on_a_cold_stack_is_answered_by_few_workers(stack: EmbeddedStack) -> None:
+def test_burst_on_a_cold_stack_is_answered_by_few_workers(local_stack: EmbeddedStack) -> None:
     async def create_customers() -> list[httpx.Response]:
         body = {"name": "Jane Doe", "creditLimit": {"amount": 5}}
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(timeout=120, trust_env=False, limits=limits) as client:
-            url = f"{stack.base_url}/customers"
+            url = f"{local_stack.base_url}/customers"
             requests = [client.post(url, json=body) for _ in range(PARALLEL_REQUESTS)]
             return await asyncio.gather(*requests)
 
@@ -63,37 +46,37 @@ def test_burst_on_a_cold_stack_is_answered_by_few_workers(stack: EmbeddedStack) 
 
     assert [response.status_code for response in responses] == [200] * PARALLEL_REQUESTS
     # At most MAX_CONCURRENT_REQUESTS of the function under load, and one or two of each other function.
-    assert len(workers(stack)) <= MAX_CONCURRENT_REQUESTS + 20
+    assert len(workers(local_stack)) <= MAX_CONCURRENT_REQUESTS + 20
 
 
-def test_requests_of_other_sites_are_refused(stack: EmbeddedStack) -> None:
+def test_requests_of_other_sites_are_refused(local_stack: EmbeddedStack) -> None:
     for url, headers in (
-        (f"{stack.aws_endpoint_url}/_ministack/reset", {"Origin": "http://evil.example"}),
-        (f"{stack.aws_endpoint_url}/?Action=CreateRole", {"Origin": "null"}),
-        (f"{stack.base_url}/customers", {"Host": "evil.example"}),
+        (f"{local_stack.aws_endpoint_url}/_ministack/reset", {"Origin": "http://evil.example"}),
+        (f"{local_stack.aws_endpoint_url}/?Action=CreateRole", {"Origin": "null"}),
+        (f"{local_stack.base_url}/customers", {"Host": "evil.example"}),
     ):
         response = httpx.post(url, headers=headers, content="{}", trust_env=False)
         assert response.status_code == 403, url
-    own = {"Origin": stack.aws_endpoint_url}
-    assert httpx.get(f"{stack.base_url}/", headers=own, trust_env=False).status_code == 200
+    own = {"Origin": local_stack.aws_endpoint_url}
+    assert httpx.get(f"{local_stack.base_url}/", headers=own, trust_env=False).status_code == 200
 
 
 def test_first_order_is_decided_and_reset_deletes_it_but_not_the_stack(
-    stack: EmbeddedStack,
+    local_stack: EmbeddedStack,
 ) -> None:
-    with ApiClient(stack.base_url, timeout_seconds=60) as api:
+    with ApiClient(local_stack.base_url, timeout_seconds=60) as api:
         customer = api.create_customer("Jane Doe", 5)
         order = api.create_order(customer, 4)
         wait_until(lambda: api.get_order(order)["orderState"], lambda state: state == "APPROVED")
-        processes = [process.pid for process in stack.processes]
+        processes = [process.pid for process in local_stack.processes]
 
-        stack.reset()
+        local_stack.reset()
 
         assert list(api.customers()) == []
         assert api.request("GET", "/customers/count").json() == 0
         order = api.create_order(api.create_customer("John Doe", 5), 6)
         wait_until(lambda: api.get_order(order)["orderState"], lambda state: state == "REJECTED")
-    assert [process.pid for process in stack.processes if process.is_running()] == processes
+    assert [process.pid for process in local_stack.processes if process.is_running()] == processes
 
 
 def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path) -> None:
