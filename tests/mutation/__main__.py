@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gc
 import importlib.util
+import itertools
 import os
 import pickle
 import resource
@@ -47,13 +48,19 @@ TESTS = (
 )
 OPTIONS = (
     *("-q", "-x", "-p", "no:cacheprovider", "--assert=plain", "-p", "no:unraisableexception"),
-    *("-o", "timeout=300"),  # seconds, on a busy machine
+    *("-p", "pytest_timeout", "-o", "timeout=300"),  # seconds, on a busy machine
 )
 OURS = {"functions", "tests", *(path.name for path in COMMON.iterdir())}
+SHARED = {"tests.template", "tests.issuer"}
+"""Modules of ours that import no mutated module and are slow to import: they read the template and make keys."""
 REVIEWED = Path(__file__).with_name("reviewed.txt")
 MIN_SCORE = 0.95
 SECONDS = 10
 """Processor time that a test may take in addition to five times its usual time. A mutant may loop for ever."""
+SECONDS_PER_MUTANT = 10
+"""Usual processor time of the tests of one mutant: the fastest tests that execute its lines."""
+FIRST = 8
+"""Tests that run before the files of the other tests are imported. They kill most mutants."""
 
 Lines = dict[int, list[str]]
 """The tests that execute a line; an empty text if the module's import does."""
@@ -106,7 +113,7 @@ def fork(action: Callable[[], int]) -> int:
     status = 1
     try:
         for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
-            if name != "tests.template":  # it has read the template
+            if name not in SHARED:
                 del sys.modules[name]
         status = action()
     finally:
@@ -126,8 +133,20 @@ def run_mutant(module: str, source: str, tests: dict[str, float]) -> int:
     mutated = sys.modules[module] = importlib.util.module_from_spec(spec)
     exec(compile(source, MODULES[module], "exec"), vars(mutated))
     setattr(importlib.import_module(package), name, mutated)
-    files = {test.partition("::")[0] for test in tests}
-    return int(pytest.main([*sorted(files), *OPTIONS], plugins=[Chosen(tests)]))
+    for part in list(tests)[:FIRST], list(tests)[FIRST:]:
+        files = sorted({test.partition("::")[0] for test in part})
+        chosen = Chosen({test: tests[test] for test in part})
+        if part and (status := pytest.main([*files, *OPTIONS, "--tb=no"], plugins=[chosen])):
+            return int(status)
+    return 0
+
+
+def fastest(tests: set[str], seconds: dict[str, float]) -> dict[str, float]:
+    """Return the fastest of the tests with their times, as many as SECONDS_PER_MUTANT allows and at least one."""
+    ordered = sorted(tests, key=seconds.__getitem__)
+    totals = itertools.accumulate(seconds[test] for test in ordered)
+    enough = sum(total <= SECONDS_PER_MUTANT for total in totals)
+    return {test: seconds[test] for test in ordered[: max(enough, 1)]}
 
 
 def prepare(directory: Path) -> tuple[dict[str, Lines], dict[str, float]]:
@@ -138,7 +157,7 @@ def prepare(directory: Path) -> tuple[dict[str, Lines], dict[str, float]]:
         raise click.ClickException("The tests fail without a mutant.")
     lines, seconds, imported = pickle.loads(output.read_bytes())
     for name in imported:
-        if name.partition(".")[0] not in OURS:
+        if name.partition(".")[0] not in OURS or name in SHARED:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
     botocore.session.create_loader = functools.cache(botocore.session.create_loader)
@@ -150,13 +169,13 @@ def prepare(directory: Path) -> tuple[dict[str, Lines], dict[str, float]]:
 
 def survivors(
     module: str, mutants: list[Mutant], lines: Lines, seconds: dict[str, float], deadline: float
-) -> list[Mutant]:
-    """Test the mutants, as many at a time as there are cores.
+) -> Iterator[Mutant]:
+    """Test the mutants, as many at a time as there are cores. Yield each that survives.
 
     A mutant is tested by the tests that execute its lines; by all of the module for lines that the import executes.
     """
     of_module = {test for tests in lines.values() for test in tests} - {""} or set(seconds)
-    waiting, running, survived = mutants[::-1], dict[int, Mutant](), []
+    waiting, running = mutants[::-1], dict[int, Mutant]()
     while waiting or running:
         if time.monotonic() > deadline:
             raise click.ClickException(f"Time is up before {module} is finished. See MINUTES=.")
@@ -164,15 +183,15 @@ def survivors(
             mutant = waiting.pop()
             executed = {test for line in mutant.lines for test in lines.get(line, ())}
             if chosen := executed - {""} or (of_module if executed else set()):
-                tests = {test: seconds[test] for test in chosen}
+                tests = fastest(chosen, seconds)
                 running[fork(functools.partial(run_mutant, module, mutant.source, tests))] = mutant
             else:
-                survived.append(mutant)
+                yield mutant
         else:
             pid, status = os.wait()
-            survived += [running.pop(pid)] if status == 0 else []
-            running.pop(pid, None)
-    return survived
+            mutant = running.pop(pid)
+            if status == 0:
+                yield mutant
 
 
 @click.command(help=__doc__)
@@ -181,25 +200,37 @@ def survivors(
 def main(module: str | None, minutes: int) -> None:
     deadline = time.monotonic() + 60 * minutes
     os.environ["CI"] = "1"  # Hypothesis draws the same examples each time
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # starting the unused plugins takes time
     blocks = [block.rpartition("\n# ") for block in REVIEWED.read_text().strip().split("\n\n")]
     reasons = {mutant: reason for mutant, _, reason in blocks}
-    problems, counted, killed = list[str](), 0, 0
+    problems, counted, killed = 0, 0, 0
     with tempfile.TemporaryDirectory() as directory, mongodb.start(Path(directory)) as uri:
         os.environ["TEST_MONGODB_URI"] = uri
         lines, seconds = prepare(Path(directory))
         for name in [module] if module else MODULES:
-            mutants = {f"{name} {m}": m for m in mutants_of(MODULES[name].read_text())}
+            source = MODULES[name].read_text()
+            test = functools.partial(
+                survivors, name, lines=lines[name], seconds=seconds, deadline=deadline
+            )
+            unchanged = Mutant("", "", source, range(1, source.count("\n") + 1))
+            if not list(test([unchanged])):
+                raise click.ClickException(f"The tests of {name} fail without a mutant.")
+            mutants = {f"{name} {m}": m for m in mutants_of(source)}
             tested = [mutant for key, mutant in mutants.items() if key not in reasons]
-            alive = survivors(name, tested, lines[name], seconds, deadline)
-            problems += [f"Survived:\n{name} {mutant}" for mutant in alive]
-            old = [key for key in reasons if key.startswith(f"{name} ") and key not in mutants]
-            problems += [f"No longer a mutant, remove it from reviewed.txt:\n{key}" for key in old]
             equivalent = [k for k in mutants if reasons.get(k, "").startswith("equivalent")]
-            counts = len(mutants), len(equivalent), len(tested) - len(alive)
+            alive = 0
+            for mutant in test(tested):
+                print(f"Survived:\n{name} {mutant}\n", flush=True)
+                alive += 1
+            for key in reasons:
+                if key.startswith(f"{name} ") and key not in mutants:
+                    print(f"No longer a mutant, remove it from reviewed.txt:\n{key}\n")
+                    problems += 1
+            counts = len(mutants), len(equivalent), len(tested) - alive
             print("{}: {} mutants, {} equivalent, {} killed".format(name, *counts), flush=True)
+            problems += alive
             counted += len(mutants) - len(equivalent)
-            killed += len(tested) - len(alive)
-    print(*problems, sep="\n\n")
+            killed += len(tested) - alive
     print(
         f"{killed} of {counted} mutants that are not equivalent are killed: {killed / counted:.1%}"
     )
