@@ -6,6 +6,7 @@ are killed.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import gc
@@ -59,7 +60,7 @@ SECONDS = 10
 """Processor time that a test may take in addition to five times its usual time. A mutant may loop for ever."""
 SECONDS_PER_MUTANT = 10
 """Usual processor time of the tests of one mutant: the fastest tests that execute its lines."""
-FIRST = 8
+FIRST = 5
 """Tests that run before the files of the other tests are imported. They kill most mutants."""
 
 Lines = dict[int, list[str]]
@@ -93,14 +94,19 @@ class Baseline:
 
 
 class Chosen:
-    """A pytest plugin that runs only the given tests, the fastest first."""
+    """A pytest plugin that runs only the given tests, in their order, and records the one that fails."""
 
-    def __init__(self, seconds: dict[str, float]) -> None:
+    def __init__(self, seconds: dict[str, float], killer: Path) -> None:
         self._seconds = seconds
+        self._killer = killer
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if item.nodeid in self._seconds]
-        items.sort(key=lambda item: self._seconds[item.nodeid])
+        found = {item.nodeid: item for item in items}
+        items[:] = [found[test] for test in self._seconds if test in found]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._killer.write_text(report.nodeid)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         signal.setitimer(signal.ITIMER_PROF, SECONDS + 5 * self._seconds[item.nodeid])
@@ -120,8 +126,8 @@ def fork(action: Callable[[], int]) -> int:
         os._exit(status)
 
 
-def run_mutant(module: str, source: str, tests: dict[str, float]) -> int:
-    """Import the mutant in the module's place and run the tests."""
+def run_mutant(module: str, source: str, tests: dict[str, float], directory: Path) -> int:
+    """Import the mutant in the module's place and run the tests. Write the test that fails to `directory`/<process id>."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
@@ -135,15 +141,17 @@ def run_mutant(module: str, source: str, tests: dict[str, float]) -> int:
     setattr(importlib.import_module(package), name, mutated)
     for part in list(tests)[:FIRST], list(tests)[FIRST:]:
         files = sorted({test.partition("::")[0] for test in part})
-        chosen = Chosen({test: tests[test] for test in part})
-        if part and (status := pytest.main([*files, *OPTIONS, "--tb=no"], plugins=[chosen])):
+        chosen = Chosen({test: tests[test] for test in part}, directory / str(os.getpid()))
+        # -s: a logger keeps the stream of the first run.
+        options = (*OPTIONS, "-s", "--tb=no")
+        if part and (status := pytest.main([*files, *options], plugins=[chosen])):
             return int(status)
     return 0
 
 
-def fastest(tests: set[str], seconds: dict[str, float]) -> dict[str, float]:
-    """Return the fastest of the tests with their times, as many as SECONDS_PER_MUTANT allows and at least one."""
-    ordered = sorted(tests, key=seconds.__getitem__)
+def chosen(tests: set[str], seconds: dict[str, float], killers: set[str]) -> dict[str, float]:
+    """Return the tests with their times: the killers, then the fastest that SECONDS_PER_MUTANT allows, at least one."""
+    ordered = sorted(tests, key=lambda test: (test not in killers, seconds[test]))
     totals = itertools.accumulate(seconds[test] for test in ordered)
     enough = sum(total <= SECONDS_PER_MUTANT for total in totals)
     return {test: seconds[test] for test in ordered[: max(enough, 1)]}
@@ -168,13 +176,21 @@ def prepare(directory: Path) -> tuple[dict[str, Lines], dict[str, float]]:
 
 
 def survivors(
-    module: str, mutants: list[Mutant], lines: Lines, seconds: dict[str, float], deadline: float
+    module: str,
+    mutants: list[Mutant],
+    *,
+    lines: Lines,
+    seconds: dict[str, float],
+    directory: Path,
+    deadline: float,
 ) -> Iterator[Mutant]:
     """Test the mutants, as many at a time as there are cores. Yield each that survives.
 
     A mutant is tested by the tests that execute its lines; by all of the module for lines that the import executes.
+    Tests that killed another mutant of the function come first.
     """
     of_module = {test for tests in lines.values() for test in tests} - {""} or set(seconds)
+    killers = collections.defaultdict[str, set[str]](set)
     waiting, running = mutants[::-1], dict[int, Mutant]()
     while waiting or running:
         if time.monotonic() > deadline:
@@ -182,9 +198,10 @@ def survivors(
         if waiting and len(running) < (os.cpu_count() or 1):
             mutant = waiting.pop()
             executed = {test for line in mutant.lines for test in lines.get(line, ())}
-            if chosen := executed - {""} or (of_module if executed else set()):
-                tests = fastest(chosen, seconds)
-                running[fork(functools.partial(run_mutant, module, mutant.source, tests))] = mutant
+            if candidates := executed - {""} or (of_module if executed else set()):
+                tests = chosen(candidates, seconds, killers[mutant.function])
+                run = functools.partial(run_mutant, module, mutant.source, tests, directory)
+                running[fork(run)] = mutant
             else:
                 yield mutant
         else:
@@ -192,6 +209,8 @@ def survivors(
             mutant = running.pop(pid)
             if status == 0:
                 yield mutant
+            elif (killer := directory / str(pid)).exists():
+                killers[mutant.function].add(killer.read_text())
 
 
 @click.command(help=__doc__)
@@ -210,7 +229,12 @@ def main(module: str | None, minutes: int) -> None:
         for name in [module] if module else MODULES:
             source = MODULES[name].read_text()
             test = functools.partial(
-                survivors, name, lines=lines[name], seconds=seconds, deadline=deadline
+                survivors,
+                name,
+                lines=lines[name],
+                seconds=seconds,
+                directory=Path(directory),
+                deadline=deadline,
             )
             unchanged = Mutant("", "", source, range(1, source.count("\n") + 1))
             if not list(test([unchanged])):
