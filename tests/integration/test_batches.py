@@ -262,8 +262,11 @@ def test_events_handled_before_are_left_out_and_the_rest_is_committed_in_one_mor
 def test_event_that_another_invocation_handles_meanwhile_is_left_out_too(
     dynamodb: DynamoDBClient, aws_calls: AwsCalls
 ) -> None:
-    before, meanwhile, new = created(10), created(11), created(12)
+    # Refused, because nothing but the outbox shows that a refusal was handled.
+    before, meanwhile = (created(order_id, total=LIMIT + 1) for order_id in (10, 11))
+    new = created(12)
     deliver(before)
+    aws_calls.made.clear()
 
     def handle_meanwhile(call: Any, _request: Any) -> Any:
         deliver(meanwhile)
@@ -272,6 +275,7 @@ def test_event_that_another_invocation_handles_meanwhile_is_left_out_too(
     aws_calls.answer("TransactWriteItems", lambda call, _request: call(), handle_meanwhile)
     assert deliver(before, meanwhile, new) == []
 
+    assert writes(aws_calls) == [*["TransactWriteItems"] * 2, "PutItem", "TransactWriteItems"]
     assert len(answers(dynamodb)) == 3
     check_credit(dynamodb)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -73,6 +74,7 @@ def test_generated_id_that_is_taken_is_replaced(
 
     assert created.id == 2
     assert all(item in items(dynamodb, service.name) for item in before)
+    assert len(items(dynamodb, f"{service.name}Idempotency")) == 1
     assert len(published(dynamodb, f"{service.name}Outbox")) == 2
 
 
@@ -83,6 +85,22 @@ def test_created_aggregate_comes_with_its_published_event(
 
     assert published(dynamodb, f"{service.name}Outbox") == [created.event]
     assert created.event.event.aggregate_id == created.id
+
+
+def test_erasing_returns_the_published_event_and_nothing_when_repeated(
+    customers: CustomerRepository, dynamodb: DynamoDBClient
+) -> None:
+    insert_customer(customers)
+
+    erased = customers_service.erase_customer(customers, JANE, REQUEST)
+
+    assert published(dynamodb, "CustomersOutbox")[-1] == erased
+    for item in items(dynamodb, "CustomersOutbox"):
+        detail = item["detail"]["S"]
+        assert detail == json.dumps(json.loads(detail), separators=(",", ":")), "no spaces"
+    assert customers_service.erase_customer(customers, JANE, REQUEST) is None
+    with pytest.raises(customers_service.CustomerNotFoundError, match="Customer 7 does not exist"):
+        customers_service.erase_customer(customers, 7, REQUEST)
 
 
 def test_reads_of_aggregates_are_consistent(service: Service, aws_calls: AwsCalls) -> None:

@@ -60,6 +60,8 @@ SECONDS = 10
 """Processor time that a test may take in addition to five times its usual time. A mutant may loop for ever."""
 SECONDS_PER_MUTANT = 10
 """Usual processor time of the tests of one mutant: the fastest tests that execute its lines."""
+SECONDS_TO_IMPORT = 0.2
+"""Processor time of importing the handlers, which unit tests do not need."""
 FIRST = 5
 """Tests that run before the files of the other tests are imported. They kill most mutants."""
 
@@ -151,7 +153,8 @@ def run_mutant(module: str, source: str, tests: dict[str, float], directory: Pat
 
 def chosen(tests: set[str], seconds: dict[str, float], killers: set[str]) -> dict[str, float]:
     """Return the tests with their times: the killers, then the fastest that SECONDS_PER_MUTANT allows, at least one."""
-    ordered = sorted(tests, key=lambda test: (test not in killers, seconds[test]))
+    imports = {test: 0.0 if test.startswith("tests/unit") else SECONDS_TO_IMPORT for test in tests}
+    ordered = sorted(tests, key=lambda test: (test not in killers, imports[test] + seconds[test]))
     totals = itertools.accumulate(seconds[test] for test in ordered)
     enough = sum(total <= SECONDS_PER_MUTANT for total in totals)
     return {test: seconds[test] for test in ordered[: max(enough, 1)]}

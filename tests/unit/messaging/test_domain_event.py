@@ -65,6 +65,7 @@ def test_detail_is_one_line_of_ascii_with_cents_and_utc_milliseconds() -> None:
     assert detail.isascii()
     assert "\n" not in detail
     decoded = json.loads(detail)
+    assert detail == json.dumps(decoded, separators=(",", ":")), "no spaces"
     assert decoded["metadata"]["correlationId"] == "Zoë\n"
     assert decoded["metadata"]["schemaVersion"] == 1
     assert decoded["data"]["orderTotalCents"] == 400

@@ -26,4 +26,5 @@ def test_event_is_too_old_a_day_before_its_answer_can_expire() -> None:
     assert not Retention(30).is_too_old(AT, AT + almost)
     assert Retention(30).is_too_old(AT, AT + almost + a_millisecond)
     assert not Retention(30).is_too_old(AT, AT - almost), "a clock that is behind"
+    assert Retention(1).is_too_old(AT, AT + a_millisecond)
     assert not Retention(0).is_too_old(AT, AT + timedelta(days=10_000))
