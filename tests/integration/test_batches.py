@@ -333,7 +333,7 @@ def test_conflicts_are_retried_with_jitter_and_counted(
 
 
 def test_customer_in_permanent_conflict_does_not_fail_the_others(
-    dynamodb: DynamoDBClient, aws_calls: AwsCalls, pauses: list[float]
+    dynamodb: DynamoDBClient, aws_calls: AwsCalls, pauses: list[float], log_lines: LogLines
 ) -> None:
     def refuse_jane(call: Any, request: dict[str, Any]) -> Any:
         puts = [item["Put"]["Item"] for item in request["TransactItems"]]
@@ -351,6 +351,7 @@ def test_customer_in_permanent_conflict_does_not_fail_the_others(
     sizes = [len(r["TransactItems"]) for r in aws_calls.requests("TransactWriteItems")]
     assert sizes.count(3) == 2 * 20 + 2, "Jane's retries, and John"
     assert sizes.count(5) == 1, "Mary's two orders, after Jane has failed"
+    assert [e["order_id"] for e in log_lines()[-1]["events"]] == [11, 12, 13], "each once"
 
 
 def test_command_in_conflict_is_retried_at_most_twenty_times_and_for_four_seconds(
@@ -411,10 +412,11 @@ def test_registered_handler_is_returned_for_use_as_a_decorator(
 
 
 def test_message_with_less_than_five_seconds_left_is_not_tried(
-    aws_calls: AwsCalls, monkeypatch: pytest.MonkeyPatch
+    aws_calls: AwsCalls, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
 ) -> None:
     assert deliver(created(10), created(11), remaining_ms=4999) == ["message-1", "message-2"]
     assert aws_calls.operations == []
+    assert [line["order_id"] for line in log_lines() if line["level"] == "WARNING"] == [10, 11]
     clock = SimpleNamespace(now=0.0)
     clock.monotonic = lambda: clock.now
     monkeypatch.setattr(subscriber_module, "time", clock)
@@ -430,6 +432,8 @@ def test_message_with_less_than_five_seconds_left_is_not_tried(
     assert aws_calls.operations == ["BatchGetItem"] * 2, "the batch, and its first message alone"
     clock.now = 0.0
     assert deliver(created(10), remaining_ms=5000) == ["message-1"], "the third failure"
+    clock.now = 0.0
+    assert deliver(created(10), remaining_ms=5000) == [], "five seconds are enough"
 
 
 # Unexpected errors

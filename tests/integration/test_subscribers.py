@@ -190,6 +190,7 @@ def test_newer_schema_version_is_retried_and_no_dead_letter(
     assert dead_letters() == []
     error, summary = log_lines()
     assert (error["message"], error["retry"]) == ("message not decoded", True)
+    assert error["message_id"] == "message-1"
     assert len(summary["events"]) == 1
 
 
@@ -222,7 +223,8 @@ def test_neighbours_of_an_unreadable_message_are_handled(
     assert handle(customers_subscriber, batch) == []
 
     (letter,) = dead_letters()
-    error, _ = log_lines()
+    error, summary = log_lines()
+    assert summary["dead_letters"] == 1
     assert (letter["Body"], error["message_id"]) == (unreadable["body"], unreadable["messageId"])
     assert "orderTotalCents" in error["reason"]
     assert letter["MessageAttributes"]["reason"]["StringValue"] == error["reason"]
@@ -247,9 +249,15 @@ def test_reason_of_a_dead_letter_is_printable_and_has_at_most_1000_characters(
 
 
 @pytest.mark.usefixtures("dynamodb")
-def test_message_that_the_dead_letter_queue_does_not_take_is_redelivered() -> None:
+def test_message_that_the_dead_letter_queue_does_not_take_is_redelivered(
+    log_lines: LogLines,
+) -> None:
     # The dead-letter queue does not exist.
     assert handle(customers_subscriber, to_batch("unreadable")) == ["message-1"]
+
+    error, _ = log_lines()
+    assert (error["level"], error["message_id"]) == ("ERROR", "message-1")
+    assert "not JSON" in error["reason"]
 
 
 # Failures

@@ -58,7 +58,7 @@ REVIEWED = Path(__file__).with_name("reviewed.txt")
 MIN_SCORE = 0.95
 SECONDS = 10
 """Processor time that a test may take in addition to five times its usual time. A mutant may loop for ever."""
-SECONDS_PER_MUTANT = 10
+SECONDS_PER_MUTANT = 20
 """Usual processor time of the tests of one mutant: the fastest tests that execute its lines."""
 SECONDS_TO_IMPORT = 0.2
 """Processor time of importing the handlers, which unit tests do not need."""

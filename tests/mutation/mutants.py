@@ -20,6 +20,7 @@ UNTESTABLE = (
     m.Annotation()
     | m.Assert()  # narrows types
     | m.Assign(value=m.Call(func=m.Name("TypeVar") | m.Name("ParamSpec") | m.Name("Logger")))
+    | m.Assign(value=m.Call(func=m.Attribute(attr=m.Name("TypeVar"))))
     | m.Assign(value=m.Subscript(value=m.OneOf(*map(m.Name, ALIASES))))
     # Only PynamoDB's own requests use these two, and none is made.
     | m.Arg(keyword=m.Name("null"))
