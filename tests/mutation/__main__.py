@@ -79,6 +79,12 @@ class Baseline:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        for module in MODULES:
+            for value in vars(sys.modules.get(module, object)).values():
+                if hasattr(
+                    value, "cache_clear"
+                ):  # or its lines were executed by the first test only
+                    value.cache_clear()
         started = time.process_time()
         self.coverage.switch_context(item.nodeid)
         answer = yield

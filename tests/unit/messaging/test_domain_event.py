@@ -72,6 +72,19 @@ def test_detail_is_one_line_of_ascii_with_cents_and_utc_milliseconds() -> None:
     assert decoded["data"]["createdAt"] == "2026-11-04T09:30:00.000Z"
 
 
+def test_log_keys_are_ids_and_versions_and_no_data() -> None:
+    envelope = wrap(ORDER_CREATED, 3, Cause("a request"))
+
+    assert envelope.log_keys == {
+        "event_type": "OrderCreated",
+        "event_id": envelope.metadata.event_id,
+        "aggregate_version": 3,
+        "correlation_id": "a request",
+        "customer_id": 1,
+        "order_id": 7,
+    }
+
+
 def test_only_optional_fields_may_be_missing() -> None:
     for part in ("metadata", "data"):
         for name in a_message()["detail"][part]:
@@ -252,6 +265,7 @@ def test_event_of_another_source_or_class_is_invalid() -> None:
 def test_answer_to_an_event_has_an_id_derived_from_the_event_and_the_service_only() -> None:
     cause = Cause("a request", "an event")
 
+    assert wrap(ORDER_CREATED, 1, cause).metadata.event_id == cause.effect_id(ORDERS)
     assert cause.effect_id(CUSTOMERS) == cause.effect_id(CUSTOMERS)
     assert cause.effect_id(CUSTOMERS) == Cause("another request", "an event").effect_id(CUSTOMERS)
     causes = [cause, Cause("a request", "another event")]
