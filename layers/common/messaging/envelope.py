@@ -181,8 +181,8 @@ class _JsonField:
             return self._bounded(value, MAX_ID)
         if type(value) is not str:
             raise TypeError(f"{type(value).__name__} is not a text")
-        if not 1 <= len(value.encode()) <= 4 * MAX_TEXT or len(value) > MAX_TEXT:
-            raise ValueError("empty or too long")  # encode() raises ValueError for lone surrogates
+        if not value.encode() or len(value) > MAX_TEXT:  # encode() raises for lone surrogates
+            raise ValueError("empty or too long")
         if self.is_uuid and str(uuid.UUID(value)) != value:
             raise ValueError("not a UUID in lower case with hyphens")
         if self.type is datetime:

@@ -101,8 +101,8 @@ def test_only_optional_fields_may_be_missing() -> None:
 class OrderNoted(DomainEvent):
     source: ClassVar[str] = ORDERS
     aggregate_type: ClassVar[str] = "Order"
-    order_id: int
     note: str = "none"
+    order_id: int
 
     @property
     def aggregate_id(self) -> int:
