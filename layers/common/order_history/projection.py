@@ -107,8 +107,7 @@ def guarded_document(envelope: DomainEventEnvelope) -> Key | None:
             return CUSTOMERS, envelope.event.aggregate_id
         case OrderEvent(order_id=order_id):
             return ORDERS, order_id
-        case _:
-            return None
+    return None
 
 
 def _project(projected: Projected) -> Iterable[tuple[Key, DocumentChange]]:
