@@ -88,13 +88,14 @@ def test_created_aggregate_comes_with_its_published_event(
 
 
 def test_erasing_returns_the_published_event_and_nothing_when_repeated(
-    customers: CustomerRepository, dynamodb: DynamoDBClient
+    customers: CustomerRepository, dynamodb: DynamoDBClient, aws_calls: AwsCalls
 ) -> None:
     insert_customer(customers)
 
     erased = customers_service.erase_customer(customers, JANE, REQUEST)
 
     assert published(dynamodb, "CustomersOutbox")[-1] == erased
+    assert [request["ConsistentRead"] for request in aws_calls.requests("Query")] == [True]
     for item in items(dynamodb, "CustomersOutbox"):
         detail = item["detail"]["S"]
         assert detail == json.dumps(json.loads(detail), separators=(",", ":")), "no spaces"

@@ -13,6 +13,7 @@ from mypy_boto3_dynamodb import DynamoDBClient
 
 from customers.customer import Customer
 from customers.repository import CustomerRepository
+from messaging import dynamodb as dynamodb_module
 from messaging.domain_event import Cause
 from messaging.dynamodb import ConditionFailedError, Database
 from messaging.outbox import EventAlreadyPublishedError
@@ -160,7 +161,7 @@ def test_reservation_that_appeared_or_disappeared_meanwhile_is_a_conflict(
     with pytest.raises(ConditionFailedError):
         customers._database.write([disappearing])
     customers._database.write([appearing])
-    with pytest.raises(ConditionFailedError):
+    with pytest.raises(ConditionFailedError, match=r"^Customers$"):
         customers._database.write([appearing])
     customers._database.write([disappearing])
     assert items(dynamodb, "Customers") == []
@@ -189,20 +190,29 @@ def leave_unprocessed(call: Any, request: dict[str, Any]) -> Any:
     return {**call(), "UnprocessedKeys": {table: {**wanted, "Keys": others}} if others else {}}
 
 
+def leave_all_unprocessed(_call: Any, request: dict[str, Any]) -> Any:
+    return {"Responses": {}, "UnprocessedKeys": request["RequestItems"]}
+
+
 def test_unprocessed_keys_are_read_again_and_after_five_attempts_are_a_conflict(
-    orders: OrderRepository, aws_calls: AwsCalls, pauses: list[float]
+    orders: OrderRepository,
+    aws_calls: AwsCalls,
+    pauses: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    jitter = SimpleNamespace(uniform=lambda low, high: (low, high))
+    monkeypatch.setattr(dynamodb_module, "random", jitter)
     ids = [create(orders) for _ in range(6)]
     keys = [{"orderId": {"N": str(order_id)}} for order_id in ids]
 
-    aws_calls.answer("BatchGetItem", *[leave_unprocessed] * 5)
-    found = Database().get_all("Orders", keys[:5])
-    assert sorted(item["orderId"]["N"] for item in found) == sorted(map(str, ids[:5]))
+    aws_calls.answer("BatchGetItem", leave_all_unprocessed, *[leave_unprocessed] * 4)
+    found = Database().get_all("Orders", keys[:4])
+    assert sorted(item["orderId"]["N"] for item in found) == sorted(map(str, ids[:4]))
     assert all(
         request["RequestItems"]["Orders"]["ConsistentRead"] is True
         for request in aws_calls.requests("BatchGetItem")
     )
-    assert len(pauses) == 4
+    assert pauses == [(0, 0.1), (0, 0.2), (0, 0.4), (0, 0.8)]
 
     aws_calls.answer("BatchGetItem", *[leave_unprocessed] * 5)
     with pytest.raises(WriteConflictError):
@@ -221,6 +231,15 @@ def test_outbox_has_the_trace_header_of_a_sampled_invocation_and_of_no_other(
 
     stored = {i["aggregateId"]["S"]: i.get("traceHeader") for i in items(dynamodb, "OrdersOutbox")}
     assert [stored[str(order_id)] for order_id in ids] == [None, None, None, {"S": sampled}]
+
+
+def test_client_of_dynamodb_is_made_before_the_first_call(
+    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database()
+    monkeypatch.setattr("botocore.session.Session.create_client", None)
+
+    assert database.get("Orders", {"orderId": {"N": "1"}}) is None
 
 
 def test_client_of_dynamodb_has_time_outs_of_seconds_and_its_own_name(
