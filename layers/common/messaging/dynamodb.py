@@ -183,7 +183,7 @@ class Database:
 
 def _translated(error: VerboseClientError, writes: Sequence[Write]) -> Exception:
     """Return the error that a refused write stands for; `error` itself if it is an unexpected one."""
-    code = error.response.get("Error", {}).get("Code")
+    code = error.response["Error"]["Code"]
     if code == "ConditionalCheckFailedException":
         return ConditionFailedError([(writes[0], {})])
     reasons = error.cancellation_reasons
