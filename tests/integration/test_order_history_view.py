@@ -360,6 +360,13 @@ def test_customers_document_holds_a_bounded_number_of_latest_orders(view: OrderH
     assert len(documents(view)["orders"]) == len(ids)
 
 
+def test_one_of_sixteen_orders_evicts_all_but_the_latest_hundred(view: OrderHistoryView) -> None:
+    handle(view, [CREATED])
+    for ids, expected in ((range(1, 145), 100), (range(145, 160), 115), ([160], 100)):
+        create_orders(view, ids)
+        assert len(documents(view)["customers"][0]["orders"]) == expected
+
+
 def test_crash_before_eviction_is_repaired_later_and_never_shown(
     view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
