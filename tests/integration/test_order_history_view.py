@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import mongomock
 import pymongo.database
 import pytest
 from mongomock.collection import BulkOperationBuilder
+from pymongo.errors import BulkWriteError
 
 from customers.events import (
     CustomerCreated,
@@ -361,10 +363,12 @@ def test_customers_document_holds_a_bounded_number_of_latest_orders(view: OrderH
 
 
 def test_one_of_sixteen_orders_evicts_all_but_the_latest_hundred(view: OrderHistoryView) -> None:
-    handle(view, [CREATED])
+    others = [order(OrderCreated, n, customer_id=2) for n in range(161, 300) if n % 16]
+    handle(view, [CREATED, *others])
     for ids, expected in ((range(1, 145), 100), (range(145, 160), 115), ([160], 100)):
         create_orders(view, ids)
-        assert len(documents(view)["customers"][0]["orders"]) == expected
+        held = {c["_id"]: len(c["orders"]) for c in documents(view)["customers"]}
+        assert held == {JANE: expected, 2: len(others)}
 
 
 def test_crash_before_eviction_is_repaired_later_and_never_shown(
@@ -531,6 +535,24 @@ def test_document_inserted_between_upsert_and_update_keeps_both(
     view.drop()
     handle(view, [CREATED, RESERVED, *ORDER_10[:2]])
     assert raced == documents(view)
+
+
+def test_any_failed_write_other_than_a_duplicate_key_fails_the_batch(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    duplicate, too_large = ({"index": 0, "code": code} for code in (11000, 10334))
+    concern = {"code": 64, "errmsg": "waiting for replication timed out"}
+    failures: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = [
+        *(([too_large], []), ([duplicate, too_large], [])),
+        *(([duplicate], [concern]), ([], [concern])),
+    ]
+    with mongodb.fresh_view(mongodb_uri) as view:
+        for errors, concerns in failures:
+            error = BulkWriteError({"writeErrors": errors, "writeConcernErrors": concerns})
+            fail = Mock(side_effect=error)
+            monkeypatch.setattr("pymongo.collection.Collection.bulk_write", fail)
+            with pytest.raises(BulkWriteError):
+                handle(view, [CREATED])
 
 
 # Cost
