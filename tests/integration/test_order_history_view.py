@@ -558,6 +558,17 @@ def test_any_failed_write_other_than_a_duplicate_key_fails_the_batch(
 # Cost
 
 
+def test_each_sort_key_has_an_index(mongodb_uri: str) -> None:
+    recorder = mongodb.Recorder()
+    with mongodb.fresh_view(mongodb_uri, event_listeners=[recorder]):
+        created = [command for command in recorder.commands if "createIndexes" in command]
+
+    assert {(c["createIndexes"], *index["key"]) for c in created for index in c["indexes"]} == {
+        *(("orders", key) for key in ("customerKey", "stateKey", "totalKey", "stateOrderKey")),
+        ("customerTerms", "key"),
+    }
+
+
 def test_batch_is_one_bulk_write_per_collection_the_orders_last(mongodb_uri: str) -> None:
     recorder = mongodb.Recorder()
     with mongodb.fresh_view(mongodb_uri, event_listeners=[recorder]) as view:

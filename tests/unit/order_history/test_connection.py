@@ -103,7 +103,7 @@ def test_secret_is_fetched_again_without_the_cache(monkeypatch: pytest.MonkeyPat
 
 
 def test_projection_goes_on_while_another_environment_builds_the_indexes(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     Server(monkeypatch, "old")
     view = OrderHistoryView(ViewConnection(OLD))
@@ -119,3 +119,5 @@ def test_projection_goes_on_while_another_environment_builds_the_indexes(
         assert list(view.handle([], lambda: 10.0)) == []
 
     assert len(attempts) == 2, "tried again after the failure, and not after the success"
+    (warning,) = map(vars, caplog.records)
+    assert "index build in progress" in warning["reason"]
