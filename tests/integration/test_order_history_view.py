@@ -558,15 +558,26 @@ def test_any_failed_write_other_than_a_duplicate_key_fails_the_batch(
 # Cost
 
 
-def test_each_sort_key_has_an_index(mongodb_uri: str) -> None:
+def test_each_sort_key_has_an_index_also_after_the_view_was_dropped(mongodb_uri: str) -> None:
     recorder = mongodb.Recorder()
-    with mongodb.fresh_view(mongodb_uri, event_listeners=[recorder]):
-        created = [command for command in recorder.commands if "createIndexes" in command]
+    with mongodb.fresh_view(mongodb_uri, event_listeners=[recorder]) as view:
+        for _ in range(2):
+            created = [command for command in recorder.commands if "createIndexes" in command]
+            assert {(c["createIndexes"], *i["key"]) for c in created for i in c["indexes"]} == {
+                *(("orders", k) for k in ("customerKey", "stateKey", "totalKey", "stateOrderKey")),
+                ("customerTerms", "key"),
+            }
+            recorder.commands.clear()
+            view.drop()
 
-    assert {(c["createIndexes"], *index["key"]) for c in created for index in c["indexes"]} == {
-        *(("orders", key) for key in ("customerKey", "stateKey", "totalKey", "stateOrderKey")),
-        ("customerTerms", "key"),
-    }
+
+def test_ping_has_a_time_limit(mongodb_uri: str) -> None:
+    recorder = mongodb.Recorder()
+    with mongodb.fresh_view(mongodb_uri, event_listeners=[recorder]) as view:
+        view.ping(5.0)
+
+    (ping,) = (command for command in recorder.commands if "ping" in command)
+    assert 0 < ping["maxTimeMS"] <= 5000
 
 
 def test_batch_is_one_bulk_write_per_collection_the_orders_last(mongodb_uri: str) -> None:
