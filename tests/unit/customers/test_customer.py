@@ -38,6 +38,7 @@ def test_new_customer_has_the_whole_credit_limit_available() -> None:
     customer, event = Customer.create(1, "Jane Doe", Money(500))
 
     assert (customer.available_credit, customer.version) == (Money(500), 1)
+    assert (customer.erased, customer.created_event_id) == (False, None), "not stored yet"
     assert event == CustomerCreated(customer_id=1, name="Jane Doe", credit_limit=Money(500))
 
 
