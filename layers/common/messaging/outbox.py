@@ -96,8 +96,8 @@ class Outbox:
     def _insert(self, envelope: DomainEventEnvelope) -> Write:
         metadata = envelope.metadata
         item = OutboxItem(
-            metadata.aggregate_id,
-            metadata.event_id,
+            aggregate_id=metadata.aggregate_id,
+            event_id=metadata.event_id,
             aggregate_version=metadata.aggregate_version,
             source=envelope.event.source,
             event_type=envelope.event_type,
