@@ -19,11 +19,12 @@ def test_instants_are_utc_with_milliseconds() -> None:
 
 
 def test_now_is_utc_and_cut_to_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    instant = datetime(2026, 11, 4, 9, 30, 0, 123_999, tzinfo=UTC)
-    monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=instant.astimezone))
+    for microsecond in (123_000, 123_999):
+        instant = datetime(2026, 11, 4, 9, 30, 0, microsecond, tzinfo=UTC)
+        monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=instant.astimezone))
 
-    assert now() == instant.replace(microsecond=123_000)
-    assert now().tzinfo is UTC
+        assert now() == instant.replace(microsecond=123_000)
+        assert now().tzinfo is UTC
 
 
 def test_text_without_offset_or_outside_the_calendar_is_no_instant() -> None:
