@@ -61,7 +61,7 @@ def end_with_children(*_: object) -> None:
 
 signal.signal(signal.SIGTERM, end_with_children)  # of a CI job that is ended
 
-STACKS = ("token_stack", "production", "operated", "local_stack", "base_url", "api")
+STACKS = ("lab", "token_stack", "production", "operated", "local_stack", "base_url", "api")
 """Fixtures that start a stack, or need the one before them."""
 
 
