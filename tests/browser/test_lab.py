@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from infra.local.processes import free_port
 from tests.browser.conftest import Visit
@@ -68,6 +68,14 @@ def test_taken_port_is_named(base_url: str) -> None:
     assert f"Port {port}: Address already in use. Choose another: make lab LAB_PORT" in done.stderr
 
 
+def press_all(letters: Locator, button: str) -> None:
+    """Press the button of each letter. A subscriber that is killed before it deletes a message makes a second one."""
+    while letters.count():
+        letter = letters.first.element_handle()
+        letters.first.get_by_role("button", name=button).click()
+        letter.wait_for_element_state("hidden")
+
+
 def test_faults_while_orders_are_created_lose_and_duplicate_nothing(visit: Visit) -> None:
     # The view's API fails while MongoDB is down.
     visit.expected_errors = [r"status of 50\d .*/(orderhistory/orders/\d+|\d+/orderhistory)"]
@@ -76,7 +84,7 @@ def test_faults_while_orders_are_created_lose_and_duplicate_nothing(visit: Visit
 
     for action in ACTIONS:
         page.locator(f'[data-action="{action}"]').press("Enter")
-    expect(letters).to_contain_text("OrderCreated.orderTotalCents is not a valid Money")
+    expect(letters.first).to_contain_text("OrderCreated.orderTotalCents is not a valid Money")
     expect(page.get_by_role("log")).to_contain_text("customers-subscriber was killed")
     expect(page.get_by_role("log")).to_contain_text("orders-outbox-relay was killed")
     expect(page.get_by_role("log")).to_contain_text("published like this")
@@ -88,15 +96,14 @@ def test_faults_while_orders_are_created_lose_and_duplicate_nothing(visit: Visit
         assert page.evaluate(TOO_WIDE) == []
 
     page.get_by_label("Open the orders that faults affect").uncheck()
-    letters.get_by_role("link").click()
-    expect(letters).to_contain_text("shown below")
-    letters.get_by_role("button", name="Correct and redrive").click()
-    expect(letters).to_have_count(0)
+    letters.first.get_by_role("link").click()
+    expect(letters.first).to_contain_text("shown below")
+    press_all(letters, "Correct and redrive")
     expect(page.locator(".diagram .repeated").first).to_be_visible()
 
     page.get_by_role("button", name="Send a broken message").click()
-    letters.get_by_role("button", name="Discard").click()
-    expect(letters).to_have_count(0)
+    expect(letters.first).to_be_visible()
+    press_all(letters, "Discard")
 
     page.get_by_role("button", name="Stop orders and audit").click()
     expect(verdict).to_contain_text("lost 0, duplicated 0, over limit 0")
