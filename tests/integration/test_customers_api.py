@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from customers.events import CustomerCreated, CustomerErased
 from customers.repository import CustomerRepository
-from customers.wire import CreateCustomerRequest
+from customers.wire import CreateCustomerRequest, CustomerResponse
 from functions.customers import api as handler
 from functions.orders import api as orders_api
 from orders.wire import CreateOrderRequest
@@ -30,6 +30,8 @@ pytestmark = pytest.mark.usefixtures("dynamodb")
 
 CREATE, LIST, GET = "customers_api_create", "customers_api_list", "customers_api_get"
 ERASE = "customers_api_erase"
+UNSET: dict[Any, Any] = {field.alias: None for field in CustomerResponse.model_fields.values()}
+"""A customer's optional fields: each other field is in the expected answer."""
 
 
 def found_after(body: object) -> Any:
@@ -218,8 +220,7 @@ def test_sample_lists_customers_with_their_credit(customers: CustomerRepository)
         "creditLimit": {"amount": 5},
         "availableCredit": {"amount": Decimal("4.1")},
     }
-    (customer,) = listed.json["customers"]
-    assert (customer, listed.json["nextToken"]) == (customer | jane, None)
+    assert listed.json == {"customers": [UNSET | jane], "nextToken": None}
     assert '"amount":4.1}' in listed.text
 
 
@@ -242,7 +243,7 @@ def test_sample_finds_jane_with_exact_amounts(customers: CustomerRepository) -> 
     found = send(handler, GET)
 
     assert (found.status, found.headers["ETag"]) == (200, '"1"')
-    assert found.json == found.json | {
+    assert found.json == UNSET | {
         "customerId": JANE,
         "name": "Jane Doe",
         "creditLimit": {"amount": 100_000_000_000},
