@@ -72,8 +72,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def stack_of(item: pytest.Item) -> str:
         if item.path.parent.name not in ("e2e", "ops", "browser"):
             return ""
-        if item.path.stem == "test_lab":  # a stack of its own, under the name `base_url`
-            return "lab"
         names = getattr(item, "fixturenames", ())
         found = next((name for name in STACKS if name in names), item.path.stem)
         return "local_stack" if found in ("base_url", "api") else found
@@ -81,7 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The burst of test_local_stack.py is sent to a cold stack.
     items.sort(key=lambda item: (not stack_of(item), item.path.stem != "test_local_stack"))
     for item in items:
-        if stack := stack_of(item):
+        if (stack := stack_of(item)) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(stack))
 
 

@@ -103,7 +103,7 @@ def schema_of(event_type: str, detail: Mapping[str, Any]) -> Validator:
 @cache
 def _validator(name: str) -> Validator:
     schemas = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
-    resources = [(name, Resource.from_contents(schema)) for name, schema in schemas.items()]
+    resources = [(file, Resource.from_contents(schema)) for file, schema in schemas.items()]
     registry: Registry[Any] = Registry().with_resources(resources)
     return Draft202012Validator(
         read_schema(name),

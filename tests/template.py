@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-untyped]
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 
 from infra.local.loops import expand_loops
@@ -28,7 +28,7 @@ _NO_VALUE = object()
 @cache
 def load_template(path: str = "template.yaml") -> dict[str, Any]:
     """Return the template with its loops expanded and `!GetAtt` as `{"Fn::GetAtt": ["Customers", "Arn"]}`."""
-    template: dict[str, Any] = expand_loops(cfn_yaml.load(str(ROOT / path)))
+    template: dict[str, Any] = expand_loops(yaml_parse((ROOT / path).read_text()))
     return template
 
 

@@ -19,7 +19,8 @@ from tests.browser.conftest import Visit
 from tests.browser.test_appearance import LOOKS, TOO_WIDE, resize, serious_findings
 from tests.template import ROOT
 
-pytestmark = pytest.mark.timeout(900)
+# Its `base_url` is a stack of its own, so another process may run these tests beside those of the local stack.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("lab")]
 ACTIONS = ("orders", "relay", "subscribers", "unordered", "mongodb", "rush", "broken")
 STOP_SECONDS = 300
 """Limits the deletion of the stack's files: some hundred megabytes for its workers, also for the killed ones."""

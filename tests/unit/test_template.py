@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 import pytest
-from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 from moto.events.models import EventPattern
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
 from infra.local.loops import LOOP
 from rest_api.waiting import MAX_SECONDS
@@ -74,7 +74,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def test_every_function_and_subscriber_is_in_its_loop() -> None:
-    raw = cfn_yaml.load(str(ROOT / "template.yaml"))
+    raw = yaml_parse((ROOT / "template.yaml").read_text())
     looped = {
         name.removeprefix(LOOP): set(loop[1])
         for name, loop in raw["Resources"].items()
