@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import aws_lambda_powertools
-from aws_lambda_powertools import Logger
 
+import telemetry
 from rest_api.static_files import SECURITY_HEADERS, client_has, load
-
-logger = Logger(location=None)
 
 STATIC = Path(__file__).parent / "static"
 # Powertools ships Swagger UI. Importing its event handler to serve it would slow down each cold start.
@@ -52,11 +50,10 @@ def answer(event: dict[str, Any]) -> tuple[int, dict[str, str], str]:
     )
 
 
-@logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Answer a proxy request of API Gateway."""
     status, headers, body = answer(event)
     keys = {"method": event["httpMethod"], "route": event["resource"], "status": status}
-    logger.info("request handled", extra=keys)
+    telemetry.log_invocation("request handled", **keys)
     multi_value_headers = {name: [value] for name, value in headers.items()}
     return {"statusCode": status, "multiValueHeaders": multi_value_headers, "body": body}

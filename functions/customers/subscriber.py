@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 import telemetry
 from customers import service
 from customers.repository import CustomerRepository
@@ -17,7 +15,6 @@ from orders.events import OrderCancelled, OrderCreated
 from telemetry import metrics
 from telemetry.metrics import Metric
 
-logger = Logger(location=None)
 participant = SagaParticipant(CustomerRepository.from_environment())
 participant.on(OrderCreated)(service.reserve_credit)
 participant.on(OrderCancelled)(service.release_credit)
@@ -30,5 +27,5 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Handle a batch of order events. Return the messages that SQS must redeliver."""
     result = subscriber.handle_batch(event, context)
     metrics.count(Metric.DUPLICATES_DROPPED, result.duplicates)
-    telemetry.log_invocation(logger, "batch handled", context, **result.log_keys)
+    telemetry.log_invocation("batch handled", **result.log_keys)
     return result.response

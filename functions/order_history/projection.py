@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 import telemetry
 from messaging.dead_letters import DeadLetterQueue
 from messaging.subscriber import Subscriber
@@ -14,7 +12,6 @@ from order_history.view import OrderHistoryView
 from telemetry import metrics
 from telemetry.metrics import Metric
 
-logger = Logger(location=None)
 view = OrderHistoryView(connect_from_environment())
 subscriber = Subscriber(view, DeadLetterQueue.from_environment())
 
@@ -26,5 +23,5 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if handled.changed:  # the age of a stale event says nothing about the view
             metrics.measure(Metric.VIEW_LAG, handled.delivery.envelope.metadata.occurred_at)
     metrics.count(Metric.DUPLICATES_DROPPED, result.duplicates)
-    telemetry.log_invocation(logger, "batch handled", context, **result.log_keys)
+    telemetry.log_invocation("batch handled", **result.log_keys)
     return result.response

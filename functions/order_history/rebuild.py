@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 import telemetry
 from messaging.retention import Retention
 from order_history.connection import connect_from_environment
@@ -16,7 +14,6 @@ from order_history.view import OrderHistoryView
 MARGIN_SECONDS = 10.0
 """Time left when a page is abandoned: enough for one more bulk write."""
 
-logger = Logger(location=None)
 retention = Retention.from_environment()
 view = OrderHistoryView(connect_from_environment())
 rebuild = Rebuild(
@@ -51,5 +48,5 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             raise ValueError(f"unknown command: {event}")
     parts = [part.to_document() for part in rebuild.parts()]
     progress = parts if "part" not in event else len(parts)
-    telemetry.log_invocation(logger, "rebuild advanced", context, **event, parts=progress)
+    telemetry.log_invocation("rebuild advanced", **event, parts=progress)
     return {"parts": parts, "retentionDays": retention.days}

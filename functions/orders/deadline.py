@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import boto3
-from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 import telemetry
@@ -20,7 +19,6 @@ from shared.clock import now
 from telemetry import metrics
 from telemetry.metrics import Metric
 
-logger = Logger()
 orders = OrderRepository.from_environment()
 config = Config(connect_timeout=CONNECT_TIMEOUT_SECONDS, read_timeout=READ_TIMEOUT_SECONDS)
 sagas = Sagas(
@@ -32,13 +30,11 @@ relay = Relay(os.environ["EVENT_BUS_NAME"], DeadLetterQueue.from_environment())
 deadline = timedelta(seconds=float(os.environ["PENDING_ORDER_DEADLINE_SECONDS"]))
 
 
-def lambda_handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
+def lambda_handler(_event: dict[str, Any], _context: Any) -> dict[str, int]:
     """Resume orders that are PENDING for longer than the deadline. Raises: EventsNotPublishedError."""
     resumed = resume_waiting(orders, sagas, relay, now() - deadline)
     metrics.count(Metric.ORDERS_RESUMED, len(resumed.published))
     metrics.count(Metric.ORDERS_STUCK, len(resumed.stuck))
     events = [entry.log_keys for entry in resumed.published]
-    telemetry.log_invocation(
-        logger, "sagas resumed", context, events=events, stuck_orders=resumed.stuck
-    )
+    telemetry.log_invocation("sagas resumed", events=events, stuck_orders=resumed.stuck)
     return {"resumed": len(resumed.published), "stuck": len(resumed.stuck)}

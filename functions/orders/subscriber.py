@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 import telemetry
 from customers.events import (
     CustomerCreditReservationFailed,
@@ -21,7 +19,6 @@ from orders.repository import OrderRepository
 from telemetry import metrics
 from telemetry.metrics import Metric
 
-logger = Logger(location=None)
 participant = SagaParticipant(OrderRepository.from_environment())
 participant.on(CustomerCreditReserved)(service.approve_order)
 participant.on(CustomerCreditReservationFailed)(service.reject_order)
@@ -37,5 +34,5 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     for handled in result.handled:
         telemetry.record(handled.published)
     metrics.count(Metric.DUPLICATES_DROPPED, result.duplicates)
-    telemetry.log_invocation(logger, "batch handled", context, **result.log_keys)
+    telemetry.log_invocation("batch handled", **result.log_keys)
     return result.response

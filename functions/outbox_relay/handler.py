@@ -5,27 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 import telemetry
 from messaging.dead_letters import DeadLetterQueue
 from messaging.relay import Relay
-from telemetry import metrics
-from telemetry.metrics import Metric
 
-logger = Logger(location=None)
 relay = Relay(os.environ["EVENT_BUS_NAME"], DeadLetterQueue.from_environment())
 
 
-def lambda_handler(event: dict[str, Any], context: Any) -> None:
+def lambda_handler(event: dict[str, Any], _context: Any) -> None:
     """Publish the events of a batch of stream records. Raises: EventsNotPublishedError, to retry the batch."""
     result = relay.publish(event["Records"])
-    for entry in result.published:
-        metrics.measure(Metric.RELAY_LAG, entry.occurred_at)
     telemetry.log_invocation(
-        logger,
         "events published",
-        context,
         events=[entry.log_keys for entry in result.published],
         dead_letters=result.dead_letters,
     )

@@ -13,9 +13,7 @@ OVERLAP_MILLISECONDS = 5_000
 # The platform's lines around each invocation, and metrics (layers/common/telemetry), which CloudWatch reads.
 PLATFORM_LINES = ("INIT_START ", "START ", "END ", "REPORT ", '{"_aws"')
 # Keys that are shortened (events), or that every line has.
-OMITTED_KEYS = re.compile(
-    "level|location|message|timestamp|service|cold_start|function_(name|memory_size|arn|request_id)|xray_trace_id|events|_aws"
-)
+OMITTED_KEYS = re.compile("level|message|timestamp|service|xray_trace_id|events|_aws")
 
 
 class FunctionLogs:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from infra.ops.target import Target
-from infra.ops.untrusted import Json, parse_object, text_at
+from infra.ops.untrusted import EPOCH, Json, instant, parse_object, text_at
 
 PARALLEL_GROUPS = 4
 MAX_MILLISECONDS = 86_400_000
@@ -96,8 +96,5 @@ class FunctionLogs:
 
 def _written_at(entry: Json, ingested_at: int) -> datetime:
     """Return when the line was written. CloudWatch's own time may be that of the whole invocation."""
-    try:
-        written = datetime.strptime(text_at(entry, "timestamp"), "%Y-%m-%d %H:%M:%S,%f%z")
-        return written.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return datetime.fromtimestamp(ingested_at / 1000, UTC)
+    written = instant(text_at(entry, "timestamp"))
+    return written if written > EPOCH else datetime.fromtimestamp(ingested_at / 1000, UTC)

@@ -211,8 +211,8 @@ def _comparison(run: Run, alone: dict[str, Counted], lost: dict[str, losses.Loss
             "does less than ours",
         ),
         rows,
-        "All peers validate requests alike, write one log line per invocation, have a role per function, report partial "
-        "batch failures and keep the same view. The time of Step Functions on the emulator is not comparable and not "
+        "All peers validate requests alike, write the same log line per invocation (without metrics), have a role per function, report partial "
+        "batch failures, and keep the same documents and indexes of orders and customers. The time of Step Functions on the emulator is not comparable and not "
         "measured: its steps are calls inside the emulator, without HTTP, IAM or Lambda.",
     )
 

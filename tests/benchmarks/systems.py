@@ -46,7 +46,7 @@ class Design:
 
 
 def _peer(name: str, title: str, lacks: str) -> Design:
-    common = "Idempotency-Key, JWT, metrics, cancellation, dead letters with reasons"
+    common = "Idempotency-Key, JWT, metrics, cancellation, validation of events, dead letters with reasons, search of names, erasure"
     lacks = f"{lacks}; {common}" if lacks else common
     return Design(name, title, lacks, parameters={"Peer": name})
 

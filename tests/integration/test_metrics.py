@@ -6,23 +6,19 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aws_lambda_powertools import Logger
 
 import telemetry
 from customers.customer import Customer
 from functions.order_history import projection
 from functions.orders import subscriber as orders_subscriber
-from functions.outbox_relay import handler as relay
-from messaging.relay import EventsNotPublishedError
 from order_history.view import OrderHistoryView
 from orders.events import RejectionReason
 from orders.order import Order
 from orders.repository import OrderRepository
-from shared.clock import now, parse_instant
+from shared.clock import now
 from shared.money import Money
 from telemetry import metrics
 from telemetry.metrics import NAMESPACE, Metric
@@ -139,33 +135,7 @@ def test_decided_orders_are_counted_and_redelivered_ones_are_duplicates(
     assert third == {Metric.DUPLICATES_DROPPED: [2]}
 
 
-# Lags
-
-
-def answer_of_the_bus(code: str | None) -> Any:
-    result = {"ErrorCode": code} if code else {"EventId": "id"}
-    return SimpleNamespace(put_events=lambda Entries: {"Entries": [result for _ in Entries]})  # noqa: N803
-
-
-def test_relay_lag_is_from_writing_to_publishing_each_event_and_only_of_published_ones(
-    monkeypatch: pytest.MonkeyPatch, counted: Invoke, log_lines: LogLines
-) -> None:
-    batch = load("orders_outbox_relay_batch")
-    monkeypatch.setattr("messaging.relay.time", SimpleNamespace(sleep=lambda _: None))
-    monkeypatch.setitem(relay.relay.__dict__, "_events", answer_of_the_bus("InternalFailure"))
-    with pytest.raises(EventsNotPublishedError):
-        relay.lambda_handler(batch, LambdaContext())
-    assert all("_aws" not in line for line in log_lines())
-    monkeypatch.setitem(relay.relay.__dict__, "_events", answer_of_the_bus(None))
-    instant = parse_instant("2026-11-04T10:00:00.000Z")
-    monkeypatch.setattr(metrics, "now", lambda: instant)
-
-    lags = counted(relay, batch)[Metric.RELAY_LAG]
-
-    images = [record["dynamodb"]["NewImage"] for record in batch["Records"]]
-    written = [parse_instant(image["occurredAt"]["S"]) for image in images]
-    assert lags == [(instant - at).total_seconds() * 1000 for at in written]
-    assert len(set(lags)) > 1
+# Lag
 
 
 def test_view_lag_is_measured_for_changes_and_not_for_stale_events(
@@ -191,28 +161,26 @@ def test_metrics_are_root_keys_of_the_invocations_line_and_taken_once(log_lines:
     metrics.count(Metric.DEAD_LETTERS, 0)
     metrics.count(Metric.ORDERS_CREATED, 3)
 
-    telemetry.log_invocation(Logger(), "done", LambdaContext(), order_id=7)
-    telemetry.log_invocation(Logger(), "done", LambdaContext())
+    telemetry.log_invocation("done", order_id=7)
+    telemetry.log_invocation("done")
 
     first, second = log_lines()
     assert values(first) == {Metric.DEAD_LETTERS: [1], Metric.ORDERS_CREATED: [3]}
     assert (first["message"], first["order_id"]) == ("done", 7)
     assert "_aws" not in second
-    assert second["function_request_id"] == LambdaContext().aws_request_id
 
 
 def test_metrics_are_printed_at_every_log_level(
     capsys: pytest.CaptureFixture[str], log_lines: LogLines
 ) -> None:
-    logger = Logger()
-    previous = logger.log_level
+    previous = telemetry.logger.log_level
     metrics.count(Metric.DEAD_LETTERS)
-    logger.setLevel("ERROR")
+    telemetry.logger.setLevel("ERROR")
     try:
-        telemetry.log_invocation(logger, "done", LambdaContext())
-        telemetry.log_invocation(logger, "done", LambdaContext())
+        telemetry.log_invocation("done")
+        telemetry.log_invocation("done")
     finally:
-        logger.setLevel(previous)
+        telemetry.logger.setLevel(previous)
 
     (line,) = capsys.readouterr().out.splitlines()
     assert values(json.loads(line)) == {Metric.DEAD_LETTERS: [1]}

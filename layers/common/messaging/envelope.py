@@ -89,12 +89,11 @@ class DomainEventEnvelope:
 
     @property
     def log_keys(self) -> dict[str, Any]:
-        """Ids and versions for log lines. No event data: names and amounts do not belong in a log."""
+        """Ids for log lines. No event data: names and amounts do not belong in a log."""
         ids = {name: getattr(self.event, name, None) for name in ("customer_id", "order_id")}
         return {
             "event_type": self.event_type,
             "event_id": self.metadata.event_id,
-            "aggregate_version": self.metadata.aggregate_version,
             "correlation_id": self.metadata.correlation_id,
             **{name: value for name, value in ids.items() if value is not None},
         }

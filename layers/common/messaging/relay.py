@@ -10,7 +10,6 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -59,7 +58,6 @@ class Entry:
     request: PutEventsRequestEntryTypeDef
     size: int
     log_keys: dict[str, Any]
-    occurred_at: datetime
 
 
 @dataclass
@@ -173,13 +171,12 @@ class Relay:
         log_keys = {
             "event_type": event_type,
             "event_id": metadata.event_id,
-            "aggregate_version": metadata.aggregate_version,
             "correlation_id": metadata.correlation_id,
         }
         for key, name in (("customer_id", "customerId"), ("order_id", "orderId")):
             if isinstance(data.get(name), int):
                 log_keys[key] = data[name]
-        return Entry(record, request, size, log_keys, metadata.occurred_at)
+        return Entry(record, request, size, log_keys)
 
     def _chunks(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         """Split the entries, in order, into calls within the bus's limits."""

@@ -90,7 +90,9 @@ class BatchResult:
         """The batch as keys of a log line."""
         events = []
         for handled in self.handled:
-            keys = handled.delivery.envelope.log_keys | {"changed": handled.changed}
+            keys = handled.delivery.envelope.log_keys
+            if not handled.changed:
+                keys["changed"] = False
             if handled.published is not None:
                 keys["published"] = handled.published.event_type
             events.append(keys)

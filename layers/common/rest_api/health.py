@@ -15,7 +15,7 @@ TIME_LIMIT_SECONDS = 2
 _LIFETIME_SECONDS = 10
 """How long a result is reused. With the time limit, it bounds the time that requests can hold this function."""
 
-logger = Logger(location=None)
+logger = Logger(child=True)
 
 Checks = Mapping[str, Sequence[Callable[[], None]]]
 """The checks of each part. A check raises an error if the part is down."""

@@ -27,7 +27,7 @@ from shared.errors import (
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
-logger = Logger(location=None)
+logger = Logger(child=True)
 
 PROBLEM_JSON = "application/problem+json"
 UNEXPECTED = "The request failed unexpectedly. Try again later."

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
 from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
@@ -30,7 +29,6 @@ from shared.idempotency import IdempotentRequest
 
 T = TypeVar("T")
 
-logger = Logger(location=None)
 
 _HEADERS_READ = frozenset({"authorization", "content-type", "idempotency-key", "origin", "prefer"})
 _PREFLIGHT_LIFETIME_SECONDS = 600
@@ -140,9 +138,7 @@ class RestApi(APIGatewayRestResolver):
         headers["X-Correlation-Id"] = [self._correlation_id]
         headers["Cache-Control"] = ["no-store"]
         telemetry.log_invocation(
-            logger,
             "request handled",
-            context,
             method=event["httpMethod"],
             route=event["resource"],
             status=response["statusCode"],

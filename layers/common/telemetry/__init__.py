@@ -13,14 +13,19 @@ from telemetry.metrics import record
 
 __all__ = ["log_invocation", "record"]
 
+logger = Logger(location=None, use_rfc3339=True)
+"""The parent of all loggers. Lambda gives a line whose timestamp is not RFC 3339 a second one, and the level INFO.
 
-def log_invocation(logger: Logger, message: str, context: Any, **keys: Any) -> None:
-    """Log the line of this invocation: `keys`, Lambda's request id, and the metrics that were recorded.
+Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+"""
+
+
+def log_invocation(message: str, **keys: Any) -> None:
+    """Log the line of this invocation: `keys`, and the metrics that were recorded.
 
     Counts of 0 are left out: log data costs as much as the invocations. Above level INFO only the metrics are printed: CloudWatch reads them from the log.
     """
     keys = {key: value for key, value in keys.items() if value != 0}
-    keys["function_request_id"] = context.aws_request_id
     emf = metrics.take()
     if logger.log_level <= logging.INFO:
         logger.info(message, extra={**keys, **emf})

@@ -37,8 +37,6 @@ class Metric(StrEnum):
     ORDERS_CANCELLED = "OrdersCancelled"
     SAGA_DURATION = "SagaDuration"
     """Milliseconds from the creation of an order until it is APPROVED or REJECTED."""
-    RELAY_LAG = "RelayLag"
-    """Milliseconds from writing an event to publishing it on the bus."""
     VIEW_LAG = "ViewLag"
     """Milliseconds from writing an event to projecting it to the view."""
     DUPLICATES_DROPPED = "DuplicatesDropped"

@@ -72,13 +72,12 @@ def test_detail_is_one_line_of_ascii_with_cents_and_utc_milliseconds() -> None:
     assert decoded["data"]["createdAt"] == "2026-11-04T09:30:00.000Z"
 
 
-def test_log_keys_are_ids_and_versions_and_no_data() -> None:
+def test_log_keys_are_ids_and_no_data() -> None:
     envelope = wrap(ORDER_CREATED, 3, Cause("a request"))
 
     assert envelope.log_keys == {
         "event_type": "OrderCreated",
         "event_id": envelope.metadata.event_id,
-        "aggregate_version": 3,
         "correlation_id": "a request",
         "customer_id": 1,
         "order_id": 7,

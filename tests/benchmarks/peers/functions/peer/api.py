@@ -16,12 +16,12 @@ events: Any = boto3.client("events")
 MAX_ENTRIES = 10
 
 
-def create_customer(event: Item, context: Any) -> Item:
+def create_customer(event: Item, _context: Any) -> Item:
     """Write the customer and CustomerCreated in one transaction."""
     try:
         name, cents = wire.parse(event, {"name": wire.text, "creditLimit": wire.limit_cents})
     except wire.InvalidRequestError as error:
-        return wire.refusal(context, error)
+        return wire.refusal(event, error)
     customer_id = wire.new_id()
     item = {
         "customerId": {"N": str(customer_id)},
@@ -39,7 +39,7 @@ def create_customer(event: Item, context: Any) -> Item:
         wire.put(os.environ["CUSTOMERS_TABLE"], item, "attribute_not_exists(sk)"),
     ]
     dynamodb.transact_write_items(TransactItems=writes)
-    return wire.answer(context, 200, {"customerId": customer_id}, customer_id=customer_id)
+    return wire.answer(event, 200, {"customerId": customer_id}, customer_id=customer_id)
 
 
 def parse_order(event: Item) -> Item:
@@ -50,12 +50,12 @@ def parse_order(event: Item) -> Item:
     return wire.order_data(wire.new_id(), customer_id, cents, wire.now(), "PENDING")
 
 
-def create_order(event: Item, context: Any) -> Item:
+def create_order(event: Item, _context: Any) -> Item:
     """Write the PENDING order and OrderCreated in one transaction."""
     try:
         order = parse_order(event)
     except wire.InvalidRequestError as error:
-        return wire.refusal(context, error)
+        return wire.refusal(event, error)
     created = wire.envelope("Order", order["orderId"], 1, order, None)
     table = os.environ["ORDERS_OUTBOX_TABLE"]
     item = wire.order_item(order, 1)
@@ -64,10 +64,10 @@ def create_order(event: Item, context: Any) -> Item:
         wire.put(os.environ["ORDERS_TABLE"], item, "attribute_not_exists(orderId)"),
     ]
     dynamodb.transact_write_items(TransactItems=writes)
-    return wire.answer(context, 200, {"orderId": order["orderId"]}, order_id=order["orderId"])
+    return wire.answer(event, 200, {"orderId": order["orderId"]}, order_id=order["orderId"])
 
 
-def relay(batch: Item, context: Any) -> None:
+def relay(batch: Item, _context: Any) -> None:
     """Publish a batch of outbox records in their order. Raises: RuntimeError if the bus refuses one."""
     entries: list[Any] = []
     for record in batch["Records"]:
@@ -83,8 +83,16 @@ def relay(batch: Item, context: Any) -> None:
     for start in range(0, len(entries), MAX_ENTRIES):
         if events.put_events(Entries=entries[start : start + MAX_ENTRIES])["FailedEntryCount"]:
             raise RuntimeError("the bus refused events")
-    published = [record["dynamodb"]["Keys"]["eventId"]["S"] for record in batch["Records"]]
-    wire.log(context, "events published", events=published)
+    published = [
+        {
+            "event_type": image["eventType"]["S"],
+            "event_id": image["eventId"]["S"],
+            "correlation_id": image["correlationId"]["S"],
+            "aggregate_id": image["aggregateId"]["S"],
+        }
+        for image in (record["dynamodb"]["NewImage"] for record in batch["Records"])
+    ]
+    wire.log("events published", events=published)
 
 
 def reserve_in(customers_table: str, order: Item) -> tuple[bool, Item, list[Item]]:
@@ -142,6 +150,6 @@ def transact(writes: list[Item]) -> list[bool]:
     return []
 
 
-def up(_event: Item, context: Any) -> Item:
+def up(event: Item, _context: Any) -> Item:
     """Answer the runner's question whether the system is up."""
-    return wire.answer(context, 200, {})
+    return wire.answer(event, 200, {})

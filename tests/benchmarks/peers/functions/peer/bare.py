@@ -23,17 +23,17 @@ Decide = Callable[[list[Item]], list[tuple[str, Item, list[Item]]]]
 """From messages to, for each changed one: its event id, the outbox put, the writes of its aggregate."""
 
 
-def customers(batch: Item, context: Any) -> Item:
+def customers(batch: Item, _context: Any) -> Item:
     """Reserve credit for the orders of a batch."""
-    return _handle(batch, context, _reserve)
+    return _handle(batch, _reserve)
 
 
-def orders(batch: Item, context: Any) -> Item:
+def orders(batch: Item, _context: Any) -> Item:
     """Approve or reject the orders of a batch."""
-    return _handle(batch, context, _decide_orders)
+    return _handle(batch, _decide_orders)
 
 
-def _handle(batch: Item, context: Any, decide: Decide) -> Item:
+def _handle(batch: Item, decide: Decide) -> Item:
     messages = {record["messageId"]: json.loads(record["body"]) for record in batch["Records"]}
     failed: list[str] = []
     try:
@@ -46,8 +46,7 @@ def _handle(batch: Item, context: Any, decide: Decide) -> Item:
                 failed.append(message_id)
                 line = {"level": "ERROR", "message": "event handler failed", "error": str(error)}
                 print(json.dumps(line))
-    ids = [message["detail"]["metadata"]["eventId"] for message in messages.values()]
-    wire.log(context, "batch handled", events=ids, failed=len(failed))
+    wire.log("batch handled", events=[wire.log_keys(message) for message in messages.values()])
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 

@@ -28,12 +28,12 @@ def _publish(source: str, event_type: str, event: Item) -> None:
         raise RuntimeError("the bus refused the event")
 
 
-def create_order(event: Item, context: Any) -> Item:
+def create_order(event: Item, _context: Any) -> Item:
     """Store the PENDING order, then publish OrderCreated."""
     try:
         order = parse_order(event)
     except wire.InvalidRequestError as error:
-        return wire.refusal(context, error)
+        return wire.refusal(event, error)
     dynamodb.put_item(
         TableName=os.environ["ORDERS_TABLE"],
         Item=wire.order_item(order, 1),
@@ -41,17 +41,17 @@ def create_order(event: Item, context: Any) -> Item:
     )
     created = wire.envelope("Order", order["orderId"], 1, order, None)
     _publish("orders", "OrderCreated", created)
-    return wire.answer(context, 200, {"orderId": order["orderId"]}, order_id=order["orderId"])
+    return wire.answer(event, 200, {"orderId": order["orderId"]}, order_id=order["orderId"])
 
 
-def customers(batch: Item, context: Any) -> Item:
+def customers(batch: Item, _context: Any) -> Item:
     """Reserve credit for each order of a batch, then publish the outcome."""
-    return wire.one_by_one(batch, context, _reserve)
+    return wire.one_by_one(batch, _reserve)
 
 
-def orders(batch: Item, context: Any) -> Item:
+def orders(batch: Item, _context: Any) -> Item:
     """Approve or reject each order of a batch, then publish the decision."""
-    return wire.one_by_one(batch, context, _decide)
+    return wire.one_by_one(batch, _decide)
 
 
 def _reserve(message: Item) -> None:

@@ -1,9 +1,14 @@
-"""The view of the peers: the documents of Customers and Orders, at most two bulk writes per batch, version guards."""
+"""The view of the peers: the documents of Customers and Orders, at most two bulk writes per batch, version guards.
+
+It has the same sort keys and indexes of orders. It lacks the words of customers' names, and erasure.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import time
+from functools import cache
 from typing import Any
 
 from pymongo import MongoClient, UpdateOne
@@ -15,15 +20,17 @@ from .wire import Item
 client: MongoClient[Item] = MongoClient(os.environ["MONGODB_URI"], maxPoolSize=2)
 database = client.get_default_database()
 DUPLICATE_KEY = 11000
+MAX_ID = 2**63 - 1
 
 
-def project(batch: Item, context: Any) -> Item:
+def project(batch: Item, _context: Any) -> Item:
     """Apply a batch of events. Return Lambda's partial batch response."""
     changes: dict[tuple[str, int], list[Any]] = {}
-    ids = []
+    events = []
+    _ensure_indexes()
     for record in batch["Records"]:
         message = json.loads(record["body"])
-        ids.append(message["detail"]["metadata"]["eventId"])
+        events.append(wire.log_keys(message))
         for key, version, latest, facts in _changes(message):
             known = changes.setdefault(key, [0, {}, {}])
             known[2] |= facts
@@ -38,8 +45,14 @@ def project(batch: Item, context: Any) -> Item:
             json.dumps({"level": "ERROR", "message": "event handler failed", "error": str(error)})
         )
         failed = [{"itemIdentifier": record["messageId"]} for record in batch["Records"]]
-    wire.log(context, "batch handled", events=ids, failed=len(failed))
+    wire.log("batch handled", events=events)
     return {"batchItemFailures": failed}
+
+
+@cache
+def _ensure_indexes() -> None:
+    for name in ("customerKey", "stateKey", "totalKey", "stateOrderKey"):
+        database["orders"].create_index(name)
 
 
 def _changes(message: Item) -> list[tuple[tuple[str, int], int, Item, Item]]:
@@ -51,14 +64,18 @@ def _changes(message: Item) -> list[tuple[tuple[str, int], int, Item, Item]]:
         return [(customer, version, {"availableCreditCents": data["creditLimitCents"]}, facts)]
     order = ("orders", data["orderId"])
     event = {"type": message["detail-type"], **metadata}
-    kept = {f"events.{metadata['eventId']}": event}
+    path = f"events.{metadata['eventId']}"
+    kept = {f"{path}.event": event, f"{path}.deliveries.{round(time.time() * 1000)}": 1}
     if "state" not in data:
         credit = {"availableCreditCents": data.get("availableCreditCents")}
         return [(order, 0, {}, kept), (customer, version, credit, {})]
     path = f"orders.{data['orderId']}"
+    customer_key, order_key = f"{data['customerId']:019}", f"{data['orderId']:019}"
     facts = {
         "customerId": data["customerId"],
+        "customerKey": f"{customer_key}#{order_key}",
         "orderTotalCents": data["orderTotalCents"],
+        "totalKey": f"${data['orderTotalCents']:014}#{MAX_ID - data['orderId']:019}",
         "createdAt": data["createdAt"],
         f"timeline.{version}": {"state": data["state"], "at": metadata["occurredAt"]},
     }
@@ -67,7 +84,12 @@ def _changes(message: Item) -> list[tuple[tuple[str, int], int, Item, Item]]:
         f"{path}.createdAt": data["createdAt"],
         f"{path}.states.{version}": data["state"],
     }
-    latest = {"state": data["state"], "rejectionReason": data["rejectionReason"]}
+    latest = {
+        "state": data["state"],
+        "stateKey": f"{customer_key}#{data['state']}#{order_key}",
+        "stateOrderKey": f"{data['state']}#{MAX_ID - data['orderId']:019}",
+        "rejectionReason": data["rejectionReason"],
+    }
     return [(order, version, latest, facts | kept), (customer, 0, {}, recent)]
 
 
@@ -97,13 +119,13 @@ def _write(collection: str, changes: dict[int, list[Any]]) -> None:
         database[collection].bulk_write(repeated, ordered=False)
 
 
-def get_order(event: Item, context: Any) -> Item:
+def get_order(event: Item, _context: Any) -> Item:
     """Answer with one order of the view."""
     order_id = int(event["pathParameters"]["orderId"])
     found = database["orders"].find_one({"_id": order_id})
     if found is None:
-        return wire.answer(context, 404, {"title": "Not Found", "status": 404})
+        return wire.answer(event, 404, {"title": "Not Found", "status": 404})
     body = {
         name: found.get(name) for name in ("customerId", "orderTotalCents", "state", "createdAt")
     }
-    return wire.answer(context, 200, {"orderId": order_id, **body, "timeline": found["timeline"]})
+    return wire.answer(event, 200, {"orderId": order_id, **body, "timeline": found["timeline"]})

@@ -19,14 +19,14 @@ __all__ = ["create_order", "customers", "orders"]
 dynamodb: Any = boto3.client("dynamodb")
 
 
-def customers(batch: Item, context: Any) -> Item:
+def customers(batch: Item, _context: Any) -> Item:
     """Reserve credit for each order of a batch."""
-    return wire.one_by_one(batch, context, _reserve)
+    return wire.one_by_one(batch, _reserve)
 
 
-def orders(batch: Item, context: Any) -> Item:
+def orders(batch: Item, _context: Any) -> Item:
     """Approve or reject each order of a batch."""
-    return wire.one_by_one(batch, context, _decide)
+    return wire.one_by_one(batch, _decide)
 
 
 def _reserve(message: Item) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 import uuid
@@ -26,10 +27,23 @@ class InvalidRequestError(Exception):
     """The request is answered with 400. Its argument is the errors by field."""
 
 
-def log(context: Any, message: str, **keys: Any) -> None:
-    """Print the invocation's log line."""
-    line = {"level": "INFO", "message": message, "timestamp": now(), **keys}
-    print(json.dumps(line | {"function_request_id": getattr(context, "aws_request_id", "")}))
+def log(message: str, **keys: Any) -> None:
+    """Print the invocation's log line, with the keys that the line of Customers and Orders has."""
+    service = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    line = {"level": "INFO", "message": message, "timestamp": now(), "service": service, **keys}
+    print(json.dumps(line, separators=(",", ":")))
+
+
+def log_keys(message: Item) -> Item:
+    """Return the log keys of a delivered event."""
+    metadata, data = message["detail"]["metadata"], message["detail"]["data"]
+    ids = (("customer_id", "customerId"), ("order_id", "orderId"))
+    return {
+        "event_type": message["detail-type"],
+        "event_id": metadata["eventId"],
+        "correlation_id": metadata["correlationId"],
+        **{key: data[name] for key, name in ids if name in data},
+    }
 
 
 def now() -> str:
@@ -40,15 +54,17 @@ def new_id() -> int:
     return (round(time.time() * 1000) - EPOCH_MILLISECONDS) << 12 | random.getrandbits(12)
 
 
-def answer(context: Any, status: int, body: Any, **keys: Any) -> Item:
-    log(context, "request handled", status=status, **keys)
+def answer(event: Item, status: int, body: Any, **keys: Any) -> Item:
+    correlation_id = event.get("requestContext", {}).get("requestId")
+    request = {"method": event.get("httpMethod"), "route": event.get("resource")}
+    log("request handled", **request, status=status, correlation_id=correlation_id, **keys)
     kind = "application/problem+json" if status >= 400 else "application/json"
     return {"statusCode": status, "headers": {"Content-Type": kind}, "body": json.dumps(body)}
 
 
-def refusal(context: Any, error: InvalidRequestError) -> Item:
+def refusal(event: Item, error: InvalidRequestError) -> Item:
     problem = {"type": "about:blank", "title": "Bad Request", "status": 400}
-    return answer(context, 400, problem | {"errors": error.args[0]})
+    return answer(event, 400, problem | {"errors": error.args[0]})
 
 
 def parse(event: Item, fields: dict[str, Callable[[Any], Any]]) -> list[Any]:
@@ -170,14 +186,14 @@ def failed_conditions(error: ClientError) -> list[bool]:
     return [reason["Code"] == "ConditionalCheckFailed" for reason in reasons]
 
 
-def one_by_one(batch: Item, context: Any, handle: Callable[[Item], None]) -> Item:
+def one_by_one(batch: Item, handle: Callable[[Item], None]) -> Item:
     """Handle each message by itself. Return Lambda's partial batch response."""
     failed = []
     events = []
     for record in batch["Records"]:
         try:
             message = json.loads(record["body"])
-            events.append(message["detail"]["metadata"]["eventId"])
+            events.append(log_keys(message))
             with_retries(partial(handle, message))
         except Exception as error:  # noqa: BLE001, one message must not fail its neighbours
             failed.append({"itemIdentifier": record["messageId"]})
@@ -186,7 +202,7 @@ def one_by_one(batch: Item, context: Any, handle: Callable[[Item], None]) -> Ite
                     {"level": "ERROR", "message": "event handler failed", "error": str(error)}
                 )
             )
-    log(context, "batch handled", events=events, failed=len(failed))
+    log("batch handled", events=events)
     return {"batchItemFailures": failed}
 
 
