@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Any
 
+# A line is written at once, as in Lambda's runtime.
+sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 STARTED = time.perf_counter()
 MODE, HANDLER, EVENT, BARE_HANDLER, *ROUNDS = sys.argv[1:]
 INVOCATIONS_PER_ROUND = 20

@@ -48,13 +48,14 @@ def throttled(operated: Operated, function: str) -> Iterator[None]:
 
 
 @contextmanager
-def soon_dead(operated: Operated) -> Iterator[None]:
-    """Redeliver failed messages after a second, and make them dead letters after two failures."""
+def redelivered_soon(operated: Operated, most_receives: int | None = None) -> Iterator[None]:
+    """Redeliver failed messages after a second, and make them dead letters after so many failures."""
     url = operated.target.queue_url(SUBSCRIBER_QUEUE)
     names = ["VisibilityTimeout", "RedrivePolicy"]
     before = operated.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    policy = json.dumps({**json.loads(before["RedrivePolicy"]), "maxReceiveCount": 2})
-    changed = {"VisibilityTimeout": "1", "RedrivePolicy": policy}
+    policy = json.loads(before["RedrivePolicy"])
+    policy["maxReceiveCount"] = most_receives or policy["maxReceiveCount"]
+    changed = {"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(policy)}
     operated.sqs.set_queue_attributes(QueueUrl=url, Attributes=changed)
     try:
         yield
@@ -107,7 +108,7 @@ def test_dead_letters_are_shown_redriven_edited_and_discarded(
     for text in ("edited", "discarded"):
         operated.sqs.send_message(QueueUrl=url, MessageBody=text)
     with (
-        soon_dead(operated),
+        redelivered_soon(operated, most_receives=2),
         role_may_not(operated, "CustomersSubscriberRole", "dynamodb:PutItem"),
     ):
         orders = [operated.api.create_order(customer, 1) for _ in range(3)]
@@ -296,7 +297,7 @@ def test_the_cause_of_a_stuck_order_is_named(
             f"{answered}.* is published; orders-subscriber is stopped: its reserved concurrency is 0",
         ),
     ):
-        with fault:
+        with redelivered_soon(operated), fault:
             orders.append(operated.api.create_order(customer, 1))
             run_until(operated, rf"(?-s:^ *{orders[-1]} .*{cause})", "stuck", OLDER_THAN="0")
 

@@ -25,7 +25,7 @@ from messaging.dynamodb import Database, Write
 from messaging.envelope import DomainEventEnvelope
 from messaging.idempotency import create_once
 from messaging.outbox import Outbox
-from orders.events import OrderEvent
+from orders.events import OrderCancelled, OrderEvent
 from shared.idempotency import IdempotentRequest
 from shared.money import Money
 
@@ -89,8 +89,12 @@ class CustomerRepository:
         return event.customer_id
 
     def find_for(self, events: Sequence[OrderEvent]) -> dict[int, Customer]:
-        """Load, in one consistent read, the customers of the events with the reservations of their orders."""
-        pairs = {(e.customer_id, f"{_RESERVATION}{e.order_id}") for e in events}
+        """Load, in one consistent read, the customers of the events with the reservations of cancelled orders.
+
+        Other reservations are not needed: the outbox tells that an OrderCreated was handled before.
+        """
+        cancelled = [e for e in events if isinstance(e, OrderCancelled)]
+        pairs = {(e.customer_id, f"{_RESERVATION}{e.order_id}") for e in cancelled}
         pairs |= {(e.customer_id, _CUSTOMER) for e in events}
         items = [
             CustomersItem.from_raw_data(dict(item))

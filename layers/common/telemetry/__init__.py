@@ -13,7 +13,7 @@ from telemetry.metrics import record
 
 __all__ = ["log_invocation", "record"]
 
-logger = Logger(location=None, use_rfc3339=True)
+logger = Logger(location=None, datefmt="%Y-%m-%dT%H:%M:%S.%FZ", utc=True)
 """The parent of all loggers. Lambda gives a line whose timestamp is not RFC 3339 a second one, and the level INFO.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html

@@ -9,7 +9,7 @@ from tests.benchmarks.systems import DUAL_WRITE, OURS
 
 
 def test_counts_must_equal_the_cost_model() -> None:
-    counted = Counted(2, write_units=28, read_units=6, events=6, messages=10, receives=10)
+    counted = Counted(2, write_units=28, read_units=4, events=6, messages=10, receives=10)
     counted.invocations.update({"api": 2, "others": 16})
     exact = goals.usage_of(counted)
     assert all(goal.met for goal in goals.of_counts(exact))
