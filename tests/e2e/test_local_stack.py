@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from infra.local.api_client import ApiClient, wait_until
 from infra.local.guarded_ministack import MAX_CONCURRENT_REQUESTS
 from infra.local.processes import Process, free_port
 from infra.local.stack import EmbeddedStack
+from tests.commands import run
 from tests.stacks import local_stack_only, workers
 from tests.template import ROOT
 
@@ -88,18 +88,12 @@ def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path
             shutil.copy(ROOT / name, checkout / name)
     port = free_port()
     ports = {"PORT": str(port), "MONGODB_PORT": str(free_port())}
-    environment = {**os.environ, **SETTINGS, **HOSTILE_SETTINGS, **ports}
+    environment = {**SETTINGS, **HOSTILE_SETTINGS, **ports}
 
     def make(target: str) -> str:
-        done = subprocess.run(
-            # `make test` runs this test, and a make in a make prints its directory.
-            ["make", "--no-print-directory", target, f"PYTHON={sys.executable}"],
-            cwd=checkout,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # `make test` runs this test, and a make in a make prints its directory.
+        command = ("make", "--no-print-directory", target, f"PYTHON={sys.executable}")
+        done = run(*command, cwd=checkout, environment=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
 import sys
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run
 from tests.template import ROOT, load_template, resources
 
 ELF_MACHINES = {"x86_64": 62, "arm64": 183}
@@ -29,11 +29,9 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("sam-build")
     command = [f"{sys.prefix}/bin/sam", "build", "--no-cached", "--parallel"]
     command += ["--template-file", str(ROOT / "template.yaml"), "--build-dir", str(directory)]
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("LAMBDA_")}
-    environment = {**inherited, "SAM_CLI_TELEMETRY": "0", "LAYER_PYTHON": sys.executable}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    inherited = dict.fromkeys(name for name in os.environ if name.startswith("LAMBDA_"))
+    variables = {"SAM_CLI_TELEMETRY": "0", "LAYER_PYTHON": sys.executable}
+    done = run(*command, environment={**inherited, **variables})
     assert done.returncode == 0, done.stderr
     return directory
 
@@ -87,18 +85,9 @@ def test_packages_are_within_lambdas_limit(artifacts: Path) -> None:
 def build_common_layer(directory: Path, runtime: str) -> str:
     """Build the layer. Return the build's messages."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["make", "--directory", str(ROOT / "layers/common"), "build-CommonLayer"],
-        env={
-            **os.environ,
-            "ARTIFACTS_DIR": str(directory),
-            "PYTHON_RUNTIME": runtime,
-            "PATH": path,
-        },
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    environment = {"ARTIFACTS_DIR": str(directory), "PYTHON_RUNTIME": runtime, "PATH": path}
+    done = run("make", "build-CommonLayer", cwd=ROOT / "layers/common", environment=environment)
+    assert done.returncode == 0, done.stderr
     return done.stderr
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +14,12 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from infra.local.api_client import ApiClient, wait_until
-from infra.local.build import PROJECT
 from infra.local.deployed_stack import STACK_NAME
 from infra.local.stack import EmbeddedStack
 from infra.ops.audit import audit, queue_depths
 from infra.ops.target import Target
 from order_history.view import RECENT_ORDERS
+from tests.commands import run
 
 SETTLE_SECONDS = 90
 TABLES = ("Customers", "Orders", "CustomersOutbox", "OrdersOutbox")
@@ -51,22 +49,8 @@ class Operated:
             ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"), "http://127.0.0.1:1"
         )
         port = self.stack.aws_endpoint_url.rsplit(":", 1)[1]
-        variables = {
-            **os.environ,
-            **misleading,
-            "AWS_PROFILE": "missing",
-            "PORT": port,
-            **environment,
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "infra.ops", *command],
-            cwd=PROJECT,
-            env={name: value for name, value in variables.items() if value is not None},
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
+        variables = {**misleading, "AWS_PROFILE": "missing", "PORT": port, **environment}
+        done = run(sys.executable, "-m", "infra.ops", *command, environment=variables)
         return Done(done.returncode, done.stdout, done.stderr)
 
     @property

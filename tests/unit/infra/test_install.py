@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from infra.local.install import MARKER, Environment
-from tests.template import ROOT
+from tests.commands import run
 
 LOCK = "requirements-dev.txt"
 
@@ -47,14 +45,8 @@ def test_make_install_explains_a_directory_and_a_python_that_it_cannot_use(tmp_p
         (str(old), f"{old} is not. Name another: make PYTHON="),
         ("no-such-python", "no-such-python is not. Name another: make PYTHON="),
     ):
-        done = subprocess.run(
-            ["make", "install", f"PYTHON={python}"],
-            cwd=ROOT,
-            env={**os.environ, "VENV": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {"VENV": str(tmp_path)}
+        done = run("make", "install", f"PYTHON={python}", environment=environment)
         assert done.returncode != 0
         assert expected in done.stderr
         assert "Traceback" not in done.stderr

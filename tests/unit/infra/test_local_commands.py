@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +14,7 @@ from infra.local import stack
 from infra.local.processes import LOCALHOST, free_port
 from infra.local.stack import EmbeddedStack
 from infra.local.target import Target
-from tests.template import ROOT
+from tests.commands import run
 
 
 def test_wrong_settings_are_one_clear_line() -> None:
@@ -31,15 +29,8 @@ def test_wrong_settings_are_one_clear_line() -> None:
         ({"MONGODB_URI": "mongodb:/user:secret@host"}, "MONGODB_URI is not a valid URI"),
         ({"TARGET": "aws"}, "sam deploy"),
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "infra.local", "up"],
-            cwd=ROOT,
-            env={**os.environ, "PORT": str(free_port()), "MONGODB_URI": "", **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        variables = {"PORT": str(free_port()), "MONGODB_URI": "", **environment}
+        done = run(sys.executable, "-m", "infra.local", "up", environment=variables)
         assert done.returncode != 0, environment
         assert expected in done.stderr, done.stderr
         assert "Traceback" not in done.stderr

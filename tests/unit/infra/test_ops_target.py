@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from infra.local.build import PROJECT
 from infra.ops.__main__ import cli
 from infra.ops.target import Target
+from tests.commands import run
 
 NOWHERE = "http://127.0.0.1:1"
 KEYS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
@@ -38,8 +37,7 @@ def test_another_localstack_is_chosen_as_for_its_deployment(
 
 
 def test_a_mistake_is_answered_with_one_line() -> None:
-    bare = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    bare |= dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    bare: dict[str, str | None] = {**dict.fromkeys(KEYS), "AWS_DEFAULT_REGION": None}
     bare["AWS_EC2_METADATA_DISABLED"] = "true"
     for environment, text, code in (
         ({"TARGET": "aws", "AWS_DEFAULT_REGION": "eu-central-1"}, "Set AWS_PROFILE", 1),
@@ -50,14 +48,7 @@ def test_a_mistake_is_answered_with_one_line() -> None:
         ({"PORT": "no number"}, "--port", 2),
         ({"LIMIT": "0"}, "--limit", 2),
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "infra.ops", "dlq"],
-            cwd=PROJECT,
-            env={**bare, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run(sys.executable, "-m", "infra.ops", "dlq", environment=bare | environment)
         assert (done.returncode, text in done.stderr) == (code, True), done
         assert len(done.stderr.strip().splitlines()) == 1
 
