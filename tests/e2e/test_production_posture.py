@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import boto3
 import pytest
 
-from infra.local.api_client import ApiClient, wait_until
+from infra.local.api_client import ApiClient
 from infra.local.deployed_stack import (
-    CLIENT_CONFIG,
     REGION,
     STACK_NAME,
     SignedByCaller,
     aws_session,
 )
-from infra.local.processes import stop
 from infra.local.stack import EmbeddedStack
 from infra.ops.target import Target
-from tests.e2e.test_saga import DEADLINE_SECONDS, decided
+from tests.e2e.test_saga import decided
 from tests.ops.conftest import Operated
 from tests.stacks import local_stack_only
 from tests.template import every_route, section
@@ -87,46 +83,3 @@ def test_events_expire_and_a_rebuild_says_so(production: EmbeddedStack) -> None:
 
         refused = Operated(production, api, target).run("rebuild-history", "--drop", "--yes")
         assert (refused.exit_code, "PARTIAL=1" in refused.errors) == (1, True), refused
-
-
-def test_tables_are_protected_and_alarms_notify(production: EmbeddedStack) -> None:
-    arguments: Any = {"endpoint_url": production.aws_endpoint_url, "config": CLIENT_CONFIG}
-    dynamodb = aws_session().client("dynamodb", **arguments)
-    cloudwatch = aws_session().client("cloudwatch", **arguments)
-
-    tables = [
-        dynamodb.describe_table(TableName=name)["Table"]
-        for name in dynamodb.list_tables()["TableNames"]
-    ]
-    assert len(tables) == 6
-    assert all(table["DeletionProtectionEnabled"] for table in tables)
-    alarms = cloudwatch.describe_alarms()["MetricAlarms"]
-    assert {alarm["AlarmName"] for alarm in alarms} >= {
-        "customers-and-orders-orders-subscriber-dead-letters",
-        "customers-and-orders-saga-duration",
-        "customers-and-orders-api-server-errors",
-    }
-    assert all(alarm["AlarmActions"] for alarm in alarms)
-    dashboards = cloudwatch.list_dashboards()["DashboardEntries"]
-    assert [dashboard["DashboardName"] for dashboard in dashboards] == ["customers-and-orders"]
-
-
-def test_health_reports_a_stopped_database_within_five_seconds(production: EmbeddedStack) -> None:
-    """The last test of this module: it stops MongoDB."""
-    with ApiClient(production.base_url) as api:
-        assert api.request("GET", "/health").json()["status"] == "up"
-        stop(process for process in production.processes if process.name != "MiniStack")
-
-        wait_until(
-            lambda: api.request("GET", "/health").status_code,
-            lambda status: status == 503,
-            DEADLINE_SECONDS,
-        )
-        started = time.monotonic()
-        answer = api.request("GET", "/health")
-
-    assert time.monotonic() - started < 5
-    assert answer.status_code == 503
-    parts = {"customers": "up", "orders": "up", "orderHistory": "down"}
-    assert answer.json()["parts"] == parts
-    assert "127.0.0.1" not in answer.text
