@@ -14,10 +14,7 @@ from infra.local.build import Build
 from infra.local.deployed_stack import DeployedStack, short
 from infra.local.deployment import Deployment
 from infra.local.processes import EmbeddedError
-from tests.template import ROOT
 
-MAX_TEMPLATE_BYTES = 1_000_000
-"""Of a template at a TemplateURL: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
 TEMPLATE_URL = "http://127.0.0.1:1/bucket/key"
 PASSWORD_URI = "mongodb://user:secret@db.example.net/view"
 QUOTED = f"Value '{'Resources: ...' * 5_000}' at 'templateBody' failed: Member is too long"
@@ -51,12 +48,6 @@ def test_errors_name_the_reason_without_template_and_password(
         assert "secret" not in str(error.value)
         assert "Resources" not in str(error.value)
     assert len(short("x" * 60_000)) < 400
-
-
-def test_templates_are_far_below_cloudformations_limit() -> None:
-    """SAM's transform adds to them."""
-    for file in (ROOT / "template.yaml", *(ROOT / "infra").glob("*.yaml")):
-        assert file.stat().st_size < MAX_TEMPLATE_BYTES / 4, file
 
 
 def test_function_that_cannot_start_fails_at_once() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -14,7 +13,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from infra.docs import openapi
-from tests.template import DEVELOPMENT, ROOT, sources
+from tests.template import ROOT
 
 DOCUMENT = openapi.document()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
@@ -47,19 +46,6 @@ def test_committed_document_is_up_to_date_and_valid() -> None:
     assert is_current, f"{openapi.DOCUMENT.relative_to(ROOT)} is not current: run `make openapi`"
     assert "ValidationError" not in text, "Powertools' own errors are not sent"
     OpenAPIV31SpecValidator(DOCUMENT).validate()
-
-
-def test_routes_are_those_of_the_template() -> None:
-    routes = set()
-    for function in DEVELOPMENT.functions.values():
-        module = Path(function["CodeUri"], function["Handler"].split(".")[0]).with_suffix(".py")
-        if "RestApi(" in (ROOT / module).read_text():
-            routes |= {(r["Method"].lower(), r["Path"]) for r in sources(function, "Api")}
-
-    missing = [f"{method} {path}" for method, path in OPERATIONS.keys() - routes]
-    assert missing == [], "template.yaml: add these to the Events of the API's function"
-    unknown = [f"{method} {path}" for method, path in routes - OPERATIONS.keys()]
-    assert unknown == [], "functions/<service>/api.py: the template has these routes"
 
 
 def test_operations_are_complete() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,7 +10,6 @@ import pytest
 
 from infra.local.api_client import ApiClient
 from infra.ops.audit import audit
-from orders.events import OrderState
 
 TEN, SIX, FOUR, TWO = ({"amount": value} for value in (10, 6, 4, 2))
 STATES = [
@@ -107,17 +105,3 @@ def test_an_unknown_order_state_is_refused() -> None:
 
     with pytest.raises(ValueError, match="LOST"):
         check(api)
-
-
-def test_each_order_state_says_whether_it_holds_credit_and_is_final() -> None:
-    holds_credit = {state: state.holds_credit for state in OrderState}
-    assert holds_credit.items() >= {"APPROVED": True, "REJECTED": False, "CANCELLED": False}.items()
-    assert {state for state in OrderState if not state.is_final} == {"PENDING"}
-
-
-@pytest.mark.parametrize("question", [OrderState.holds_credit, OrderState.is_final])
-def test_a_state_without_rules_fails(question: property) -> None:
-    new = StrEnum("new", {"LOST": "LOST"}).LOST  # type: ignore[attr-defined]
-
-    with pytest.raises(AssertionError, match="LOST"):
-        question.__get__(new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 from unittest.mock import MagicMock
@@ -137,14 +138,32 @@ def test_an_unknown_saga_or_stack_is_an_error(
         assert len(output.splitlines()) == 1
 
 
-def test_the_trace_of_a_correlation_finds_its_events_by_the_log_or_by_the_tables(
+def test_a_trace_has_the_steps_in_the_order_of_time_with_failures_and_redeliveries(
     stack: OpsStack, orders: StuckOrders
 ) -> None:
-    _, by_table = stack.run("trace", "--correlation", "c")
-    named = {"event_id": "e", "event_type": "OrderCreated", "order_id": 7, "correlation_id": "c"}
-    stack.log("OrdersOutboxRelayLogGroup", {"message": "sent", "events": [named]})
-    _, by_log = stack.run("trace", "--correlation", "c")
+    written = r"Orders +OrderCreated written, version"
+    assert re.search(written, stack.run("trace", "--correlation", "c")[1]), "found by the tables"
+    event = {"event_id": "e", "event_type": "OrderCreated", "order_id": 7, "correlation_id": "c"}
+    other = {"event_id": "of another saga", "event_type": "OrderApproved", "correlation_id": "x"}
+    handled = {"message": "batch handled", "events": [event]}
+    failed = {"message": "event handler failed", "level": "ERROR", **event}
+    failed["exception"] = "Traceback\n  ...\nPutError: not authorized"
+    for second, group, line in (
+        (4, "CustomersSubscriberLogGroup", handled),
+        (3, "CustomersSubscriberLogGroup", handled),
+        (2, "CustomersSubscriberLogGroup", failed),
+        (1, "OrdersOutboxRelayLogGroup", {"message": "events published", "events": [event, other]}),
+    ):
+        stack.log(group, {"timestamp": f"2026-11-24 13:00:0{second},000+0000", **line})
 
-    assert "OrderCreated written" in by_table
-    assert "OrderCreated written" in by_log
-    assert "OrderCreated: sent" in by_log
+    _, traced = stack.run("trace", "--correlation", "c")
+
+    steps = (
+        written,
+        r"orders-outbox-relay +OrderCreated: events published",
+        r"customers-subscriber +OrderCreated: event handler failed \(PutError: not authorized\)",
+        r"customers-subscriber +OrderCreated: batch handled",
+        r"\+1000 +customers-subscriber +OrderCreated: batch handled, again",
+        "in 5 steps; not in the view yet",
+    )
+    assert re.search(".*".join(steps), traced, re.DOTALL), traced
