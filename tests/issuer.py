@@ -65,10 +65,12 @@ class Issuer:
     def sign(
         self, *, key: Any = KEY, algorithm: str = "RS256", key_id: str = "1", **claims: object
     ) -> str:
-        """An Authorization header with a token that is good but for the claims and options given."""
+        """An Authorization header with a token that is good but for the claims and options given; `...` removes a claim."""
         good = {"iss": self.url, "aud": AUDIENCE, "sub": "somebody", "exp": time.time() + 60}
-        changed = {k: v for k, v in {**good, **claims}.items() if v is not None}
-        return "Bearer " + jwt.encode(changed, key, algorithm, headers={"kid": key_id})
+        changed = {k: v for k, v in {**good, **claims}.items() if v is not ...}
+        # Not jwt.encode, which refuses some claims.
+        payload = json.dumps(changed).encode()
+        return "Bearer " + jwt.api_jws.encode(payload, key, algorithm, headers={"kid": key_id})
 
 
 def _public(key_id: str, algorithm: str, key: Any) -> dict[str, str]:

@@ -6,8 +6,6 @@ import copy
 import io
 import json
 import os
-import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -129,21 +127,6 @@ def aws_calls(aws: None, monkeypatch: pytest.MonkeyPatch) -> AwsCalls:
 
     monkeypatch.setattr(BaseClient, "_make_api_call", intercept)
     return calls
-
-
-@pytest.fixture
-def one_request_at_a_time(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Isolate requests from one another, as DynamoDB does. moto's transactions are not isolated between threads."""
-    lock = threading.Lock()
-    call = BaseClient._make_api_call  # type: ignore[attr-defined]
-
-    def call_alone(client: BaseClient, *args: Any) -> Any:
-        with lock:
-            answer = call(client, *args)
-        time.sleep(0)  # lets another thread run
-        return answer
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", call_alone)
 
 
 @pytest.fixture

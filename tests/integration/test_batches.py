@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from customers.customer import Customer
@@ -34,7 +29,6 @@ from messaging.retry import WriteConflictError
 from messaging.subscriber import Delivery, Handled
 from orders.events import OrderCreated
 from orders.order import Order
-from shared.identifiers import new_id
 from shared.money import Money
 from telemetry import metrics
 from telemetry.metrics import Metric
@@ -179,43 +173,6 @@ def test_order_and_its_cancellation_in_one_batch_leave_no_reservation(
     check_credit(dynamodb)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(10, 14), st.integers(100, 400)), max_size=16),
-    st.integers(1, 10),
-)
-def test_any_batches_of_one_customer_keep_the_limit_and_redelivered_change_nothing(
-    dynamodb: DynamoDBClient,
-    customers: CustomerRepository,
-    commands: Sequence[tuple[bool, int, int]],
-    size: int,
-) -> None:
-    customer_id = new_id()
-    insert_customer(customers, customer_id, LIMIT)
-    creations: dict[int, DomainEventEnvelope] = {}
-    cancellations: dict[int, DomainEventEnvelope] = {}
-    deliveries = []
-    for is_cancelled, number, total in commands:
-        if is_cancelled and number in creations:  # only an approved order is cancelled
-            order_id = creations[number].event.aggregate_id
-            cancellation = cancelled(order_id, customer_id, total)
-            deliveries.append(cancellations.setdefault(number, cancellation))
-        else:
-            creation = created(new_id(), customer_id, total)
-            deliveries.append(creations.setdefault(number, creation))
-    batches = [deliveries[n : n + size] for n in range(0, len(deliveries), size)]
-
-    for batch in batches:
-        assert deliver(*batch) == []
-    check_credit(dynamodb)
-    before = snapshot(dynamodb)
-    for batch in batches:
-        assert deliver(*batch) == []
-
-    assert snapshot(dynamodb) == before
-    assert {e.metadata.event_id for e in creations.values()} <= answers(dynamodb).keys()
-
-
 # Duplicates
 
 
@@ -243,20 +200,6 @@ def test_duplicate_within_a_batch_is_handled_once(
     (line,) = log_lines()
     assert line["duplicates"] == 2
     assert [e["order_id"] for e in line["events"]] == [10, 11]
-
-
-def test_events_handled_before_are_left_out_and_the_rest_is_committed_in_one_more_transaction(
-    dynamodb: DynamoDBClient, aws_calls: AwsCalls
-) -> None:
-    refused = [created(10 + n, total=LIMIT + 1) for n in range(4)]
-    deliver(*refused)
-    aws_calls.made.clear()
-
-    assert deliver(*refused, created(20), created(21, JOHN)) == []
-
-    assert writes(aws_calls) == ["TransactWriteItems"] * 2
-    assert len(answers(dynamodb)) == 6
-    check_credit(dynamodb)
 
 
 def test_event_that_another_invocation_handles_meanwhile_is_left_out_too(
@@ -460,28 +403,6 @@ def test_after_an_unexpected_error_messages_are_handled_alone_and_only_the_faili
     assert (error["message"], error["level"]) == ("event handler failed", "ERROR")
     assert (error["order_id"], error["retry"]) == (11, True)
     assert (summary["message"], summary["failed"]) == ("batch handled", 2)
-
-
-# Races
-
-
-@pytest.mark.usefixtures("one_request_at_a_time")
-def test_racing_batches_never_exceed_the_limit(dynamodb: DynamoDBClient) -> None:
-    batches = [[created(10 + 4 * b + n, total=100) for n in range(4)] for b in range(4)]
-    start = threading.Barrier(8)
-
-    def handle(batch: list[DomainEventEnvelope]) -> None:
-        start.wait()
-        while deliver(*batch):  # SQS redelivers
-            pass
-
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(handle, batches * 2))
-
-    types = list(answers(dynamodb).values())
-    assert types.count(CustomerCreditReserved) == 5
-    assert types.count(CustomerCreditReservationFailed) == 11
-    check_credit(dynamodb)
 
 
 def test_a_handler_that_changes_an_aggregate_without_an_event_fails_its_message(

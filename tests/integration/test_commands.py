@@ -37,15 +37,6 @@ class Service:
     def create(self, cents: int = 500, request: IdempotentRequest | None = None) -> Created:
         return self._create(Money(cents), request=request)
 
-    def list_all(self, limit: int) -> list[list[Any]]:
-        """Return all pages."""
-        pages, after = [], None
-        while True:
-            page, after = self.repository.list(limit, after)
-            pages.append(page)
-            if after is None:
-                return pages
-
 
 @pytest.fixture(params=["Customers", "Orders"])
 def service(
@@ -111,18 +102,6 @@ def test_reads_of_aggregates_are_consistent(service: Service, aws_calls: AwsCall
     assert [r["ConsistentRead"] for r in aws_calls.requests("GetItem")] == [True]
     for request in aws_calls.requests("BatchGetItem"):  # of customers, which are listed by index
         assert request["RequestItems"]["Customers"]["ConsistentRead"] is True
-
-
-@pytest.mark.usefixtures("short_pages")
-def test_pages_hold_every_aggregate_exactly_once(service: Service) -> None:
-    assert service.list_all(10) == [[]]
-    created = [service.create(n, request_at(1000, key=f"{n}")).id for n in range(100, 113)]
-
-    for limit in (1, 2, 3, 5, 13, 100):
-        pages = service.list_all(limit)
-        assert sorted(a.id for page in pages for a in page) == sorted(created), limit
-        assert max(map(len, pages)) <= limit
-    assert [len(page) for page in service.list_all(5)] == [4, 5, 4, 0], "shorter than the limit"
 
 
 def test_list_shows_the_current_credit_and_no_reservations(customers: CustomerRepository) -> None:

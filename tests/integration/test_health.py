@@ -12,14 +12,12 @@ import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from functions.health import handler
-from order_history.connection import InvalidMongoDbUriError, ViewConnection
+from order_history.connection import ViewConnection
 from order_history.view import OrderHistoryView
 from rest_api import health
 from rest_api.health import Health
-from rest_api.resolver import RestApi
 from tests.integration.api import Answer, send
-from tests.integration.conftest import LambdaContext, LogLines
-from tests.samples import load
+from tests.integration.conftest import LogLines
 from tests.template import ROOT, load_template
 
 SAMPLE = "health_get"
@@ -77,19 +75,6 @@ def test_unreachable_database_is_reported_in_time_and_without_its_address(
     assert "hunter2" not in json.dumps([line, summary])
 
 
-def test_invalid_uri_is_logged_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
-) -> None:
-    def misconfigured() -> OrderHistoryView:
-        return OrderHistoryView(ViewConnection("mongodb://somebody:hun/ter2@host/order_history"))
-
-    monkeypatch.setattr(handler, "view", misconfigured)
-
-    assert_down(send(handler, SAMPLE), "orderHistory")
-    assert InvalidMongoDbUriError.__name__ in json.dumps(log_lines())
-    assert "ter2" not in json.dumps(log_lines())
-
-
 def test_hanging_check_holds_few_requests_and_is_not_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -126,21 +111,6 @@ def test_result_is_reused_until_it_expires(
     assert send(handler, SAMPLE).status == 200
     monkeypatch.setattr(handler.health, "_expires_at", 0.0)
     assert_down(send(handler, SAMPLE), "orders")
-
-
-def test_health_needs_no_token_where_an_issuer_is_configured(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("JWT_ISSUER", "https://issuer.example")
-    monkeypatch.setenv("JWT_AUDIENCE", "customers-and-orders")
-    statuses = []
-    for api in (RestApi(scope=None), RestApi("health")):
-        api.get("/health")(handler.get_health)
-        monkeypatch.setattr(handler, "api", api)
-        # Not `send`: the second API is not documented.
-        statuses.append(handler.lambda_handler(load(SAMPLE), LambdaContext())["statusCode"])
-
-    assert statuses == [200, 401]
 
 
 def test_version_of_the_template_is_the_projects() -> None:

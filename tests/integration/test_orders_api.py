@@ -12,7 +12,6 @@ from functions.orders import api as handler
 from orders import service
 from orders.events import OrderCancelled, OrderCreated, OrderState, RejectionReason
 from orders.repository import OrderRepository
-from shared.identifiers import MAX_ID
 from shared.money import Money
 from telemetry.metrics import Metric
 from tests.clock import Clock
@@ -68,15 +67,6 @@ def test_requests_with_another_key_or_none_create_other_orders() -> None:
     assert len({create(1, "1", key).json["orderId"] for key in keys}) == 4
 
 
-def test_order_of_any_customer_is_created_with_the_exact_total() -> None:
-    for customer_id in (1, 2**53 + 1, MAX_ID):
-        for amount in ("0.01", "4.1", "5", "99999999999.99", "1e11"):
-            order_id = create(customer_id, amount).json["orderId"]
-            found = send(handler, GET, path_parameters={"orderId": order_id}).json
-            assert (found["customerId"], found["orderState"]) == (customer_id, "PENDING")
-            assert found["orderTotal"] == {"amount": Decimal(amount)}
-
-
 def test_integer_is_accepted_in_any_json_spelling() -> None:
     for spelling in ("7", "7.0", "0.7e1", "70e-1"):
         order_id = create(spelling, "5").json["orderId"]
@@ -105,13 +95,16 @@ def test_samples_list_and_find_the_order(orders: OrderRepository) -> None:
     assert '"amount":4.1}' in found.text
 
 
+@pytest.mark.usefixtures("short_pages")
 def test_pages_have_every_order_once(orders: OrderRepository) -> None:
-    for order_id in range(1, 6):
+    for order_id in range(1, 14):
         insert_order(orders, order_id)
 
-    found = pages(handler, LIST, "orders", {"limit": 2})
-
-    assert sorted(order["orderId"] for page in found for order in page) == [*range(1, 6)]
+    for limit in (1, 5, 13):
+        found = pages(handler, LIST, "orders", {"limit": limit})
+        assert max(map(len, found)) <= limit
+        ids = [order["orderId"] for page in found for order in page]
+        assert sorted(ids) == [*range(1, 14)], limit
 
 
 def test_unknown_order_returns_404(dynamodb: DynamoDBClient) -> None:

@@ -121,19 +121,6 @@ def test_reserved_credit_approves_an_order_and_refused_credit_rejects_it(
     assert snapshot(dynamodb) == before, "redelivered"
 
 
-def test_decided_order_ignores_a_second_decision(
-    orders: OrderRepository, pending_orders: list[int], dynamodb: DynamoDBClient
-) -> None:
-    approval, refusal, *_ = messages(load(ORDERS_BATCH))
-    handle(orders_subscriber, to_batch(approval))
-    before = snapshot(dynamodb)
-    refusal["detail"]["data"]["orderId"] = approval["detail"]["data"]["orderId"]
-
-    assert handle(orders_subscriber, to_batch(refusal)) == []
-
-    assert snapshot(dynamodb) == before
-
-
 # Unreadable messages
 
 

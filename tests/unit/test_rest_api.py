@@ -111,6 +111,7 @@ def test_preflight_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_AUDIENCE", "things")
     preflight: dict[str, Any] = {"httpMethod": "OPTIONS", "headers": {"Origin": ORIGIN}}
     assert call(RestApi("things"), **preflight)["statusCode"] == 401
+    assert call(api_with_routes())["statusCode"] == 200, "an API without a scope needs no token"
     monkeypatch.setenv("ALLOWED_ORIGINS", ORIGIN)
 
     response = call(RestApi("things"), **preflight)

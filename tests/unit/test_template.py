@@ -7,13 +7,12 @@ import re
 from typing import Any
 
 import pytest
-from moto.events.models import EventPattern
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
 from infra.local.loops import LOOP
 from rest_api.waiting import MAX_SECONDS
 from tests.permissions import PERMISSIONS
-from tests.samples import load, published_classes
+from tests.samples import published_classes
 from tests.template import (
     DEVELOPMENT,
     EMULATOR,
@@ -408,19 +407,6 @@ def test_relay_reads_new_events_in_order_and_singles_out_failing_records(stack: 
         assert not {"FunctionResponseTypes", "ParallelizationFactor"} & source.keys()
 
 
-def test_relay_is_not_invoked_for_expired_events(stack: Stack) -> None:
-    (record, *_) = load("orders_outbox_relay_batch")["Records"]
-    deleted = {name: v for name, v in record["dynamodb"].items() if name != "NewImage"}
-    service = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
-    expired = {**record, "eventName": "REMOVE", "dynamodb": deleted, "userIdentity": service}
-    for function in RELAYS:
-        (source,) = sources(stack.functions[function], "DynamoDB")
-        (pattern,) = (f["Pattern"] for f in source["FilterCriteria"]["Filters"])
-        matches: Any = EventPattern.load(pattern).matches_event
-
-        assert [matches(record), matches(expired)] == [True, False], function
-
-
 def test_events_expire_only_with_a_retention_and_are_archived_on_aws() -> None:
     puts = {"dynamodb:PutItem CustomersOutbox", "dynamodb:PutItem OrdersOutbox"}
     writers = {f for f in FUNCTIONS if puts & permissions(DEVELOPMENT, f)}
@@ -473,8 +459,6 @@ def test_production_keeps_tables_and_a_failed_first_deployment_leaves_none(stack
         assert table["UpdateReplacePolicy"] == ("Retain" if production else "Delete")
         assert table["Properties"]["DeletionProtectionEnabled"] is False
         assert protected[name]["DeletionProtectionEnabled"] is True
-        recovery = table["Properties"]["PointInTimeRecoverySpecification"]
-        assert recovery["PointInTimeRecoveryEnabled"] is production
         assert table["Properties"]["SSESpecification"]["SSEEnabled"] is production
 
 

@@ -7,18 +7,17 @@ import re
 import shutil
 import types
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from customers.events import ValidationFailureReason
-from messaging.envelope import DomainEventEnvelope, EventDecoder, EventMetadata
+from messaging.envelope import DomainEventEnvelope, EventMetadata
 from orders.events import OrderState, RejectionReason
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
@@ -108,32 +107,6 @@ def test_schemas_agree_with_the_classes() -> None:
     check_schema(read_schema("metadata"), EventMetadata)
 
 
-def test_added_field_needs_a_default_and_a_removed_renamed_or_changed_field_fails() -> None:
-    @dataclass(kw_only=True)
-    class Noted:
-        order_id: int
-        note: str = "none"
-
-    order_id = {"type": "integer", "minimum": 1, "maximum": MAX_ID, "description": "..."}
-    note = {"type": "string", "default": "none", "description": "..."}
-    good = {"orderId": order_id, "note": note}
-    check_schema({"properties": good, "required": ["orderId"], "additionalProperties": True}, Noted)
-    bad: list[tuple[dict[str, Any], list[str]]] = [
-        (good, ["orderId", "note"]),
-        (good, []),
-        ({**good, "note": {**note, "default": "another"}}, ["orderId"]),
-        ({**good, "note": {"type": "string", "description": "..."}}, ["orderId"]),
-        ({**good, "note": {**note, "type": "integer"}}, ["orderId"]),
-        ({"orderId": order_id}, ["orderId"]),
-        ({**good, "removed": note}, ["orderId"]),
-        ({"id": order_id, "note": note}, ["id"]),
-    ]
-    for properties, required in bad:
-        schema = {"properties": properties, "required": required, "additionalProperties": True}
-        with pytest.raises((AssertionError, KeyError)):
-            check_schema(schema, Noted)
-
-
 @given(any_envelope())
 def test_published_events_match_their_schema_also_with_added_fields(
     envelope: DomainEventEnvelope,
@@ -144,9 +117,6 @@ def test_published_events_match_their_schema_also_with_added_fields(
     for part in (message["detail"], *message["detail"].values()):
         part["addedLater"] = {"anything": [1.5, None]}
     schema.validate(message["detail"])
-
-    decoder = EventDecoder(CLASSES)
-    assert decoder.decode(message["source"], message["detail-type"], message["detail"]) == envelope
 
 
 Change = Callable[[dict[str, Any]], object]

@@ -149,6 +149,15 @@ def test_decision_about_a_missing_order_is_an_error_that_names_the_order() -> No
         reject_order(None, refused)
 
 
+def test_second_decision_is_ignored() -> None:
+    reserved = CustomerCreditReserved(customer_id=1, order_id=7, available_credit=Money(100))
+    reason = ValidationFailureReason.UNKNOWN_CUSTOMER
+    refused = CustomerValidationFailed(customer_id=1, order_id=7, reason=reason)
+
+    assert reject_order(an_order(approve), refused) is None
+    assert approve_order(an_order(reject), reserved) is None
+
+
 def test_order_total_must_be_positive() -> None:
     for cents in (0, -400):
         with pytest.raises(ValueError, match="positive"):
