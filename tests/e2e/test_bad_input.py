@@ -10,7 +10,6 @@ from typing import Any
 
 from infra.local.api_client import ApiClient
 
-UNKNOWN_ID = 9007199254740991
 JSON = {"Content-Type": "application/json"}
 TEXT = '{"name": "Zoë", "creditLimit": {"amount": 5}}'
 

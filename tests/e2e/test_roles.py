@@ -6,13 +6,14 @@ the service refuses one of their values.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 
-from infra.local.deployed_stack import CLIENT_CONFIG, REGION, STACK_NAME, aws_session
+from infra.local.deployed_stack import REGION, STACK_NAME
 from infra.local.stack import EmbeddedStack
 from infra.ops.target import Target
 from tests.permissions import PERMISSIONS
@@ -41,24 +42,23 @@ def allowed_requests(client: Any, queues: dict[str, str]) -> set[str]:
     dynamodb, sqs, events = map(client, ("dynamodb", "sqs", "events"))
     requests: dict[str, partial[Any]] = {}
     for table, key in TABLES.items():
-        name = f"{STACK_NAME}-{table}"
+        named: Any = {"TableName": f"{STACK_NAME}-{table}"}
         attribute, value = next(iter(key.items()))
         query = {
             "KeyConditionExpression": "#key = :value",
             "ExpressionAttributeNames": {"#key": attribute},
             "ExpressionAttributeValues": {":value": value},
         }
-        read = {"RequestItems": {name: {"Keys": [key]}}}
+        read: Any = {"RequestItems": {named["TableName"]: {"Keys": [key]}}}
         requests |= {
-            f"GetItem {table}": partial(dynamodb.get_item, TableName=name, Key=key),
+            f"GetItem {table}": partial(dynamodb.get_item, **named, Key=key),
             f"BatchGetItem {table}": partial(dynamodb.batch_get_item, **read),
-            f"Scan {table}": partial(dynamodb.scan, TableName=name, Limit=1),
-            f"Query {table}": partial(dynamodb.query, TableName=name, **query),
-            f"PutItem {table}": partial(dynamodb.put_item, TableName=name, Item=key, **NEVER),
+            f"Scan {table}": partial(dynamodb.scan, **named, Limit=1),
+            f"Query {table}": partial(dynamodb.query, **named, **query),
+            f"PutItem {table}": partial(dynamodb.put_item, **named, Item=key, **NEVER),
+            f"UpdateItem {table}": partial(dynamodb.update_item, **named, Key=key, **NEVER),
+            f"DeleteItem {table}": partial(dynamodb.delete_item, **named, Key=key, **NEVER),
         }
-        for operation in ("UpdateItem", "DeleteItem"):
-            method = getattr(dynamodb, f"{operation.removesuffix('Item').lower()}_item")
-            requests[f"{operation} {table}"] = partial(method, TableName=name, Key=key, **NEVER)
     for table, index in (("Customers", "Listing"), ("Orders", "Waiting")):
         requests[f"Scan ${{{table}.Arn}}/index/{index}"] = partial(
             dynamodb.scan, TableName=f"{STACK_NAME}-{table}", IndexName=index, Limit=1
@@ -88,10 +88,8 @@ def is_allowed(request: partial[Any]) -> bool:
 
 
 def test_each_role_allows_the_permissions_of_its_function_only(local_stack: EmbeddedStack) -> None:
-    arguments: Any = {"endpoint_url": local_stack.aws_endpoint_url, "config": CLIENT_CONFIG}
-    client: Any = partial(aws_session().client, **arguments)
-    iam, sts = client("iam"), client("sts")
-    physical_ids = Target.of("embedded", 0, local_stack.aws_endpoint_url, STACK_NAME).resources
+    target = Target.of("embedded", 0, local_stack.aws_endpoint_url, STACK_NAME)
+    iam, sts, physical_ids = target.client("iam"), target.client("sts"), target.resources
     queues = {queue: physical_ids[queue] for queue in resources("AWS::SQS::Queue")}
 
     for function, properties in resources("AWS::Serverless::Function").items():
@@ -104,7 +102,7 @@ def test_each_role_allows_the_permissions_of_its_function_only(local_stack: Embe
             given["SessionToken"],
             region_name=REGION,
         )
-        found = allowed_requests(partial(session.client, **arguments), queues)
+        found = allowed_requests(replace(target, session=session).client, queues)
 
         permissions = {permission.partition(":")[2] for permission in PERMISSIONS[function]}
         assert found == {name for name in permissions if name.split(" ")[0] in TRIED}, function

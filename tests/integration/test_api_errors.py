@@ -41,9 +41,6 @@ def create(sample: str, **changes: Any) -> Answer:
     return answered
 
 
-# Bodies
-
-
 def test_body_that_is_not_a_json_object_returns_400() -> None:
     customer = {"name": "Jane", "creditLimit": {"amount": 5}}
     bodies: list[object] = [
@@ -139,9 +136,6 @@ def test_body_of_the_largest_size_is_read() -> None:
         assert create(sample, body=body.replace("AMOUNT", "5").ljust(64 * 1024)).status == 200
 
 
-# Encodings and media types
-
-
 def encoded(body: bytes | str) -> Answer:
     event = request("customers_api_create")
     text = body if isinstance(body, str) else base64.b64encode(body).decode()
@@ -235,9 +229,6 @@ def test_malformed_idempotency_key_returns_400() -> None:
         for key in ("", "two words", "x" * 256, "schlüssel"):
             refused = create(sample, headers={"Idempotency-Key": key})
             assert fields(refused) == {"idempotency-key"}, key
-
-
-# Failures
 
 
 def test_failure_returns_500_with_an_id_that_is_in_the_log_and_nothing_internal(

@@ -103,9 +103,6 @@ def refuse_transactions(aws_calls: AwsCalls, times: int, code: str = "Transactio
     aws_calls.answer("TransactWriteItems", *[ClientError(error, "TransactWriteItems")] * times)
 
 
-# Calls
-
-
 def test_batch_of_several_customers_is_one_consistent_read_and_one_transaction(
     dynamodb: DynamoDBClient, aws_calls: AwsCalls
 ) -> None:
@@ -139,9 +136,6 @@ def test_batch_that_changes_nothing_writes_nothing(aws_calls: AwsCalls) -> None:
     assert aws_calls.operations == ["BatchGetItem"]
 
 
-# Several events of one customer
-
-
 def test_credit_is_decided_in_the_order_of_the_batch(dynamodb: DynamoDBClient) -> None:
     batch = [created(10, total=300), created(11, total=201), created(12, total=200)]
 
@@ -171,9 +165,6 @@ def test_order_and_its_cancellation_in_one_batch_leave_no_reservation(
     reservations = [i["sk"]["S"] for i in items(dynamodb, "Customers") if "reservedCents" in i]
     assert reservations == ["RESERVATION#11"]
     check_credit(dynamodb)
-
-
-# Duplicates
 
 
 def test_redelivered_batch_changes_nothing(dynamodb: DynamoDBClient, aws_calls: AwsCalls) -> None:
@@ -242,9 +233,6 @@ def test_redelivered_order_is_not_decided_again_when_credit_is_available_later(
         assert deliver(event) == []
 
     assert snapshot(dynamodb) == before
-
-
-# Conflicts
 
 
 def test_conflict_splits_the_batch_by_customer_and_each_is_reloaded(
@@ -377,9 +365,6 @@ def test_message_with_less_than_five_seconds_left_is_not_tried(
     assert deliver(created(10), remaining_ms=5000) == ["message-1"], "the third failure"
     clock.now = 0.0
     assert deliver(created(10), remaining_ms=5000) == [], "five seconds are enough"
-
-
-# Unexpected errors
 
 
 def test_after_an_unexpected_error_messages_are_handled_alone_and_only_the_failing_one_is_reported(

@@ -130,9 +130,6 @@ def marked_batch(sample: str) -> dict[str, Any]:
     return to_batch(*found)
 
 
-# Requests
-
-
 @pytest.mark.usefixtures("output", "clock")
 def test_requests(dynamodb: DynamoDBClient) -> None:
     for sample in APIS:
@@ -181,9 +178,6 @@ def test_invalid_token_and_unreachable_issuer(monkeypatch: pytest.MonkeyPatch) -
     assert call("customers_api_list", headers={"Authorization": with_key_id}) == 500
 
 
-# Messages
-
-
 @pytest.mark.usefixtures("dynamodb", "output", "dead_letters")
 def test_batches() -> None:
     for sample, handler in BATCHES.items():
@@ -218,9 +212,6 @@ def test_unreadable_messages(dead_letters: DeadLetters) -> None:
     projection.lambda_handler(batch, LambdaContext())
 
     assert len(dead_letters()) == len(batch["Records"])
-
-
-# The relay
 
 
 def marked_records() -> list[dict[str, Any]]:

@@ -202,9 +202,6 @@ def test_documents_have_the_documented_shape(view: OrderHistoryView, database: A
     assert {event["event"]["type"] for event in events} == types
 
 
-# Convergence
-
-
 def test_all_orders_and_splits_of_four_events_converge(view: OrderHistoryView) -> None:
     events = [CREATED, RESERVED, ORDER_10[0], ORDER_10[1]]
     handle(view, events)
@@ -247,9 +244,6 @@ def test_orders_of_an_unknown_customer_make_no_customer(
     assert queries.count_customers() == 1
 
 
-# Erased customers
-
-
 def test_all_orders_and_splits_of_an_erasure_remove_the_name_for_good(
     view: OrderHistoryView, queries: OrderHistoryQueries
 ) -> None:
@@ -281,9 +275,6 @@ def test_erasure_reaches_documents_that_older_code_wrote(
     handle(view, [ERASED])
 
     assert "Jane" not in str(documents(view))
-
-
-# Events and their deliveries
 
 
 def test_order_has_its_timeline_and_its_events_with_deliveries(
@@ -322,9 +313,6 @@ def test_rebuilt_event_has_no_deliveries(
     assert event.last_delivered_at is None
 
 
-# Recent orders
-
-
 def test_one_of_sixteen_orders_evicts_all_but_the_latest_hundred(view: OrderHistoryView) -> None:
     others = [order(OrderCreated, n, customer_id=2) for n in range(161, 300) if n % 16]
     handle(view, [CREATED, *others])
@@ -360,9 +348,6 @@ def test_late_event_of_an_evicted_order_is_not_shown(view: OrderHistoryView) -> 
     assert order_ids(history(view, 5, OrderState.APPROVED)) == [1]
 
 
-# Queries
-
-
 @pytest.mark.parametrize("count", [0, 7, RECENT_ORDERS + 30])
 def test_pages_equal_a_plain_model(view: OrderHistoryView, count: int) -> None:
     chance = random.Random(count)
@@ -389,8 +374,6 @@ def test_pages_equal_a_plain_model(view: OrderHistoryView, count: int) -> None:
         for shown in found.orders:
             assert (shown.state == "APPROVED") == (shown.order_id in approved)
 
-
-# Search
 
 NAMES = ("Ann Lee", "anna ANN", "Li Annan", "12 Monkeys", "Approved Smith", "Pen")
 TOTALS = (500, 1200, 1250, 1255, 10100)
@@ -463,9 +446,6 @@ def test_searches_equal_a_plain_model_in_any_page_size(
         assert [kind for kind, _ in one] == sorted(kind for kind, _ in one), "customers first"
 
 
-# Concurrent writers
-
-
 def test_writers_that_insert_the_same_documents_at_once_lose_nothing(mongodb_uri: str) -> None:
     for seed in range(5):
         with mongodb.fresh_view(mongodb_uri) as view, ThreadPoolExecutor(8) as threads:
@@ -518,9 +498,6 @@ def test_any_failed_write_other_than_a_duplicate_key_fails_the_batch(
                 handle(view, [CREATED])
 
 
-# Cost
-
-
 def test_each_sort_key_has_an_index_also_after_the_view_was_dropped(mongodb_uri: str) -> None:
     recorder = mongodb.Recorder()
     with mongodb.fresh_view(mongodb_uri, event_listeners=[recorder]) as view:
@@ -562,30 +539,3 @@ def test_batch_is_one_bulk_write_per_collection_the_orders_last(mongodb_uri: str
         counts = [("count", "names"), ("count", "erased")]  # from the metadata
         assert sent(queries.count_customers) == counts
         assert sent(queries.find_history, JANE, None, 50, None) == [("find", "customers")]
-
-
-def test_page_of_a_search_costs_the_same_for_any_number_of_customers(
-    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search_module, "MAX_EXAMINED", 10)
-    monkeypatch.setattr(search_module, "BATCH", 5)
-    costs: list[list[int]] = []
-    for number in (30, 90):
-        recorder = mongodb.Recorder()
-        with mongodb.fresh_view(mongodb_uri, event_listeners=[recorder]) as view:
-            names = ["Zoe Jane", *("Jane Ann", "Doe Ann") * (number // 2)]
-            for start in range(0, len(names), 10):
-                created = [
-                    CustomerCreated(customer_id=i, name=name, credit_limit=Money(100))
-                    for i, name in enumerate(names[start : start + 10], start + 1)
-                ]
-                handle(view, [at(event, 1) for event in created])
-            costs.append([])
-            # No customer has both names, so the candidates of either are examined in vain.
-            for words, hits, is_last in (("an", 3, 0), ("jane doe", 0, 0), ("jane zoe", 1, 1)):
-                recorder.commands.clear()
-                search = OrderHistorySearch(view.connection)
-                page = search.search(SearchQuery(parse_query(words)), 3, None)
-                assert (len(page.hits), page.end is None) == (hits, bool(is_last)), words
-                costs[-1].append(len(recorder.commands))
-    assert costs[0] == costs[1]

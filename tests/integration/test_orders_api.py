@@ -50,7 +50,9 @@ def test_sample_creates_a_pending_order(
     assert log_lines()[-1][Metric.ORDERS_CREATED] == [1]
 
 
-def test_repeated_request_creates_one_order(dynamodb: DynamoDBClient) -> None:
+def test_repeated_request_creates_one_order_and_another_with_its_key_none(
+    dynamodb: DynamoDBClient,
+) -> None:
     first = send(handler, CREATE)
     before = snapshot(dynamodb)
 
@@ -58,6 +60,8 @@ def test_repeated_request_creates_one_order(dynamodb: DynamoDBClient) -> None:
 
     assert (second.status, second.json) == (200, first.json)
     assert first.headers["ETag"] == second.headers["ETag"] == '"1"'
+    body = {"customerId": JANE, "orderTotal": {"amount": 4.01}}
+    send(handler, CREATE, body=body).problem(422, "idempotency-key-reused")
     assert snapshot(dynamodb) == before
 
 
@@ -112,9 +116,6 @@ def test_unknown_order_returns_404(dynamodb: DynamoDBClient) -> None:
         problem = send(handler, sample).problem(404, "order-not-found")
         assert problem["detail"] == f"Order {ORDER} does not exist."
     assert items(dynamodb, "Orders") == []
-
-
-# Waiting
 
 
 def test_sample_is_answered_soon_after_the_order_was_decided(

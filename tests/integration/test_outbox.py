@@ -126,9 +126,6 @@ def test_event_expires_if_the_outbox_has_a_retention(
         assert item.get("expiresAt") == ({"N": str(int(expiry.timestamp()))} if days else None)
 
 
-# Meanings of a cancelled transaction
-
-
 def test_duplicate_event_counts_for_more_than_a_version_conflict(
     orders: OrderRepository, dynamodb: DynamoDBClient, aws_calls: AwsCalls
 ) -> None:
@@ -177,9 +174,6 @@ def test_more_than_a_hundred_items_are_refused_before_they_are_sent(
 
     assert aws_calls.operations == []
     orders.outbox.write(events[1:])
-
-
-# Reads
 
 
 def leave_unprocessed(call: Any, request: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -27,15 +28,6 @@ Documents = dict[str, dict[int, Any]]
 
 
 @dataclass(frozen=True)
-class Done:
-    """The result of a command."""
-
-    exit_code: int
-    output: str
-    errors: str
-
-
-@dataclass(frozen=True)
 class Operated:
     """The stack under test, with its users' API and its operator's commands."""
 
@@ -43,15 +35,14 @@ class Operated:
     api: ApiClient
     target: Target
 
-    def run(self, *command: str, **environment: str | None) -> Done:
-        """Run `make COMMAND` with misleading variables in the user's shell. None removes a variable."""
+    def run(self, *command: str, **environment: str) -> CompletedProcess[str]:
+        """Run `make COMMAND` with misleading variables in the user's shell."""
         misleading = dict.fromkeys(
             ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"), "http://127.0.0.1:1"
         )
         port = self.stack.aws_endpoint_url.rsplit(":", 1)[1]
         variables = {**misleading, "AWS_PROFILE": "missing", "PORT": port, **environment}
-        done = run(sys.executable, "-m", "infra.ops", *command, environment=variables)
-        return Done(done.returncode, done.stdout, done.stderr)
+        return run(sys.executable, "-m", "infra.ops", *command, environment=variables)
 
     @property
     def sqs(self) -> Any:

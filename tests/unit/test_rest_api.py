@@ -123,9 +123,6 @@ def test_preflight_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"Authorization", "Idempotency-Key", "Prefer"} <= set(allowed.split(","))
 
 
-# Waiting
-
-
 def test_first_wait_of_a_prefer_header_counts_up_to_the_limit_and_an_invalid_one_is_ignored() -> (
     None
 ):
@@ -170,9 +167,6 @@ def test_wait_looks_with_growing_pauses_and_for_the_last_time_when_it_is_over(cl
         looks.clear()
         wait_for(lambda: looks.append(clock.now), lambda _, done=is_done: done, seconds)  # type: ignore[misc]
         assert len(looks) == expected
-
-
-# Page tokens
 
 
 def token_of(text: str) -> str:

@@ -16,12 +16,6 @@ def test_each_section_sets_every_parameter_that_matters_for_security_or_cost() -
         assert section(environment).keys() == expected
 
 
-def test_production_is_not_public() -> None:
-    assert section("prod")["Posture"] == "production"
-    assert section("prod")["AllowPublicApi"] == "no"
-    assert section("prod")["ApiAuthorizer"] == "AWS_IAM"
-
-
 def test_a_build_for_aws_is_not_cached_and_expands_loops() -> None:
     for environment in ("dev", "prod"):
         build = CONFIG[environment]["build"]["parameters"]

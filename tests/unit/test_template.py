@@ -69,9 +69,6 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-# Loops
-
-
 def test_every_function_and_subscriber_is_in_its_loop() -> None:
     raw = yaml_parse((ROOT / "template.yaml").read_text())
     looped = {
@@ -87,9 +84,6 @@ def test_every_function_and_subscriber_is_in_its_loop() -> None:
     assert looped["Services"] == {name.removesuffix("OutboxRelayFunction") for name in RELAYS}
     receivers = {name.removesuffix("Function") for name in [*SUBSCRIBERS, *RELAYS]}
     assert looped["DeadLetters"] == receivers, "template.yaml, list of Fn::ForEach::DeadLetters"
-
-
-# Roles
 
 
 def test_role_of_a_function_allows_its_permissions_and_its_log_only(stack: Stack) -> None:
@@ -132,9 +126,6 @@ def test_code_of_a_function_cannot_manage_network_interfaces() -> None:
     )
 
 
-# Functions
-
-
 def test_function_is_named_as_it_logs_and_its_log_expires(stack: Stack) -> None:
     for function, properties in stack.functions.items():
         service = target(variables(stack, function)["POWERTOOLS_SERVICE_NAME"])
@@ -162,19 +153,6 @@ def test_lambda_never_drops_metrics_or_the_report_of_an_unhandled_error() -> Non
 
             assert (logging["LogFormat"], logging["SystemLogLevel"]) == ("JSON", "WARN")
             assert logging["ApplicationLogLevel"] == ("DEBUG" if level == "DEBUG" else "INFO")
-
-
-def test_function_has_the_variables_that_its_code_reads_and_no_unread_ones(stack: Stack) -> None:
-    folders = [ROOT / "functions", ROOT / "layers/common"]
-    code = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
-    for function, properties in stack.functions.items():
-        handler = ROOT / properties["CodeUri"] / f"{properties['Handler'].split('.')[0]}.py"
-        read = set(re.findall(r'os\.environ\["(\w+)"\]', handler.read_text()))
-        given = set(variables(stack, function)) | stack.common_variables
-
-        assert read <= given, function
-        for name in given - {"AWS_ENDPOINT_URL"}:
-            assert f'"{name}"' in code or name.startswith("POWERTOOLS_"), name
 
 
 def test_the_view_is_reached_by_secret_on_aws_and_by_uri_on_emulators() -> None:
@@ -211,9 +189,6 @@ def test_code_is_deployed_gradually_only_where_it_is_asked_for(stack: Stack) -> 
     for group in groups:
         (alarm,) = group["Properties"]["AlarmConfiguration"]["Alarms"]
         assert target(alarm["Name"]).removesuffix("Errors") + "Function" in FUNCTIONS
-
-
-# The API
 
 
 def routes(function: str) -> set[tuple[str, str]]:
@@ -321,9 +296,6 @@ def test_optional_parameters_change_nothing_unless_given() -> None:
             assert role["Properties"].get("PermissionsBoundary") == (expected and "boundary")
 
 
-# Queues and events
-
-
 def test_outage_of_sixteen_hours_does_not_dead_letter_messages(stack: Stack) -> None:
     queues = stack.resources("AWS::SQS::Queue")
     for function in SUBSCRIBERS:
@@ -386,9 +358,6 @@ def test_subscriber_is_sent_exactly_the_events_that_it_handles(stack: Stack) -> 
         ]
     sent = {event for rule in rules.values() for event in rule["EventPattern"]["detail-type"]}
     assert sent == {event.__name__ for event in published_classes()}
-
-
-# Tables and streams
 
 
 def test_relay_reads_new_events_in_order_and_singles_out_failing_records(stack: Stack) -> None:
@@ -460,9 +429,6 @@ def test_production_keeps_tables_and_a_failed_first_deployment_leaves_none(stack
         assert table["Properties"]["DeletionProtectionEnabled"] is False
         assert protected[name]["DeletionProtectionEnabled"] is True
         assert table["Properties"]["SSESpecification"]["SSEEnabled"] is production
-
-
-# Rules
 
 
 def test_stacks_of_samconfig_break_no_rule(stack: Stack) -> None:

@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.local import logs
-from infra.ops.events import StoredEvent
-from infra.ops.letter import Letter, describe, groups
 from infra.ops.stuck import StuckOrders
 from infra.terminal import clean
 from tests.unit.infra.conftest import OpsStack
@@ -104,30 +102,3 @@ def test_cleaned_text_is_printable_and_not_longer_than_asked(text: str, limit: i
     assert cleaned.isprintable()
     assert text.isprintable() is (clean(text) == text)
     assert len(text) <= limit or cleaned.endswith(f"... ({len(text):,} characters)")
-
-
-KEYS = (
-    "detail detail-type metadata eventId data orderId dynamodb Keys NewImage S N DDBStreamBatchInfo "
-    "requestContext condition source eventType occurredAt aggregateVersion correlationId"
-)
-any_shape = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS.split()), inner),
-    max_leaves=20,
-)
-
-
-@given(any_shape)
-def test_a_letter_of_any_shape_can_be_read_and_shown(body: object) -> None:
-    letter = Letter.of({"MessageId": "m", "ReceiptHandle": "r", "Body": json.dumps(body)})
-
-    assert len(groups("queue", [letter])) == 1
-    assert [clean(line) for line in describe("queue", letter)]
-    assert all(isinstance(text, str) for text in (letter.reason, letter.event_type, str(letter)))
-
-
-@given(st.dictionaries(st.sampled_from(KEYS.split()), any_shape))
-def test_an_outbox_item_of_any_shape_can_be_read(item: dict[str, Any]) -> None:
-    event = StoredEvent.of(item)
-
-    assert isinstance(event.id + event.type + event.service + event.version, str)

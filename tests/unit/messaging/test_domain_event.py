@@ -43,9 +43,6 @@ def decode(message: dict[str, Any], decoder: EventDecoder = DECODER) -> DomainEv
     return decoder.decode(message["source"], message["detail-type"], message["detail"])
 
 
-# Encoding and decoding
-
-
 @given(any_envelope(), st.dictionaries(st.text(), st.none() | st.integers() | st.text()))
 def test_encoded_event_is_decoded_unchanged_and_unknown_fields_are_ignored(
     envelope: DomainEventEnvelope, unknown: dict[str, Any]
@@ -256,9 +253,6 @@ def test_event_of_another_source_or_class_is_invalid() -> None:
         decode({**a_message(), "source": "another"})
     with pytest.raises(InvalidEventError, match="OrderCreated"):
         decode(a_message(), EventDecoder([]))
-
-
-# Ids and causes of answers
 
 
 def test_answer_to_an_event_has_an_id_derived_from_the_event_and_the_service_only() -> None:

@@ -84,9 +84,6 @@ def change_detail(record: dict[str, Any], change: Callable[[dict[str, Any]], obj
     image(record)["detail"]["S"] = json.dumps(detail)
 
 
-# Publishing
-
-
 def test_entry_is_the_outbox_item_unchanged_and_its_size_is_in_bytes(bus: Bus) -> None:
     record = records()[0]
     image(record).update(eventType={"S": "Zoë"}, source={"S": "s"})
@@ -153,9 +150,6 @@ def test_client_has_time_outs_of_seconds_and_its_own_name_and_does_not_retry() -
     assert (config.connect_timeout, config.read_timeout) == (1, 3)
     assert config.retries["total_max_attempts"] == 1
     assert config.user_agent.startswith("customers-and-orders")
-
-
-# Entries that the bus refuses
 
 
 def test_only_refused_entries_are_retried_in_order(bus: Bus) -> None:
@@ -248,9 +242,6 @@ def test_permanently_refused_entry_is_dead_lettered_at_once_and_throttled_ones_a
         assert bus.calls == [IDS, [IDS[2]]]
         assert bus.letters == [(records()[1], f"{code}: ...")]
         assert (len(result.published), result.dead_letters) == (3, 1)
-
-
-# Records that can never be published
 
 
 def replaced(path: str, value: object) -> dict[str, Any]:

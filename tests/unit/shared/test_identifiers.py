@@ -19,15 +19,6 @@ def test_ids_are_exact_in_javascript(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(0 < new_id() < 2**53 <= MAX_ID for _ in range(1000))
 
 
-def test_ids_are_ordered_by_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
-    at(monkeypatch, datetime(2026, 11, 4, 9, 30, 0, 1000, tzinfo=UTC))
-    earlier = [new_id() for _ in range(1000)]
-    at(monkeypatch, datetime(2026, 11, 4, 9, 30, 0, 2000, tzinfo=UTC))
-    later = [new_id() for _ in range(1000)]
-
-    assert max(earlier) < min(later)
-
-
 def test_id_is_the_milliseconds_since_2025_and_twelve_random_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
