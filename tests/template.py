@@ -100,13 +100,6 @@ class Stack:
             }
         )
 
-    @property
-    def common_variables(self) -> set[str]:
-        """The environment variables that every function has."""
-        return set(
-            self._resolve(load_template()["Globals"]["Function"]["Environment"]["Variables"])
-        )
-
     @cached_property
     def transformed(self) -> dict[str, Any]:
         """The resources into which SAM transforms this stack."""

@@ -122,10 +122,3 @@ def documents(view: OrderHistoryView) -> dict[str, list[Document]]:
                 entry.pop("deliveries", None)
                 entry.pop("rebuiltAt", None)
     return found
-
-
-def unreachable_view() -> OrderHistoryView:
-    """Return a view whose client is closed: every call fails at once."""
-    connection = ViewConnection("mongodb://127.0.0.1:1/nowhere")
-    connection.database.client.close()
-    return OrderHistoryView(connection)

@@ -12,7 +12,6 @@ from mypy_boto3_dynamodb import DynamoDBClient
 
 from customers.customer import Customer
 from customers.events import (
-    CustomerCreditReleased,
     CustomerCreditReservationFailed,
     CustomerCreditReserved,
     CustomerValidationFailed,
@@ -34,6 +33,7 @@ from telemetry import metrics
 from telemetry.metrics import Metric
 from tests.integration.conftest import AwsCalls, LambdaContext, LogLines
 from tests.integration.tables import insert_customer, items, published, snapshot
+from tests.integration.test_outbox import cancelled as cancelled_by
 from tests.samples import to_batch, to_message
 
 JANE, JOHN, MARY = 1, 2, 3
@@ -97,10 +97,8 @@ def writes(aws_calls: AwsCalls) -> list[str]:
     return [operation for operation in aws_calls.operations if operation in WRITES]
 
 
-def refuse_transactions(aws_calls: AwsCalls, times: int, code: str = "TransactionConflict") -> None:
-    reasons = [{"Code": code, "Message": "..."}]
-    error: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
-    aws_calls.answer("TransactWriteItems", *[ClientError(error, "TransactWriteItems")] * times)
+def refuse_transactions(aws_calls: AwsCalls, times: int) -> None:
+    aws_calls.answer("TransactWriteItems", *[cancelled_by("TransactionConflict")] * times)
 
 
 def test_batch_of_several_customers_is_one_consistent_read_and_one_transaction(
@@ -146,24 +144,6 @@ def test_credit_is_decided_in_the_order_of_the_batch(dynamodb: DynamoDBClient) -
         CustomerCreditReservationFailed,
         CustomerCreditReserved,
     ]
-    check_credit(dynamodb)
-
-
-def test_order_and_its_cancellation_in_one_batch_leave_no_reservation(
-    dynamodb: DynamoDBClient, aws_calls: AwsCalls
-) -> None:
-    batch = [created(10, total=LIMIT), cancelled(10, total=LIMIT), created(11, total=LIMIT)]
-
-    assert deliver(*batch) == []
-
-    assert writes(aws_calls) == ["TransactWriteItems"]
-    assert [answers(dynamodb)[e.metadata.event_id] for e in batch] == [
-        CustomerCreditReserved,
-        CustomerCreditReleased,
-        CustomerCreditReserved,
-    ]
-    reservations = [i["sk"]["S"] for i in items(dynamodb, "Customers") if "reservedCents" in i]
-    assert reservations == ["RESERVATION#11"]
     check_credit(dynamodb)
 
 

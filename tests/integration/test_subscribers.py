@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import runpy
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,7 +20,6 @@ from customers.events import (
 )
 from customers.repository import CustomerRepository
 from functions.customers import subscriber as customers_subscriber
-from functions.order_history import projection
 from functions.orders import subscriber as orders_subscriber
 from messaging.dead_letters import DeadLetterQueue
 from orders.events import OrderEvent, OrderState, RejectionReason
@@ -29,10 +27,9 @@ from orders.repository import OrderRepository
 from shared.clock import format_instant, now
 from shared.money import Money
 from tests.integration.conftest import AwsCalls, DeadLetters, LambdaContext, LogLines
-from tests.integration.mongodb import unreachable_view
-from tests.integration.tables import TABLES, insert_customer, insert_order, published, snapshot
+from tests.integration.tables import insert_customer, insert_order, published, snapshot
 from tests.samples import JANE, load, messages, to_batch
-from tests.template import has_database, subscribers
+from tests.template import subscribers
 
 CUSTOMERS_BATCH, ORDERS_BATCH = "customers_subscriber_batch", "orders_subscriber_batch"
 ANSWERS = (
@@ -235,24 +232,6 @@ def test_message_that_the_dead_letter_queue_does_not_take_is_redelivered(
     error, _ = log_lines()
     assert (error["level"], error["message_id"]) == ("ERROR", "message-1")
     assert "not JSON" in error["reason"]
-
-
-@pytest.mark.usefixtures("jane")
-def test_every_message_is_redelivered_while_a_database_is_missing(
-    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
-) -> None:
-    monkeypatch.setattr(projection.subscriber, "_handler", unreachable_view())
-    for table in TABLES:
-        dynamodb.delete_table(TableName=table)
-
-    for name, handler in subscribers().items():
-        if not has_database(f"{name}Function"):
-            continue
-        batch = load(re.sub(r"\B([A-Z])", r"_\1", name).lower() + "_batch")
-        assert sorted(handle(handler, batch)) == sorted(r["messageId"] for r in batch["Records"])
-    errors = [line for line in log_lines() if line["level"] == "ERROR"]
-    assert {e["message"] for e in errors} == {"event handler failed"}
-    assert "ResourceNotFoundException" in errors[0]["exception"]
 
 
 @pytest.mark.usefixtures("jane")
