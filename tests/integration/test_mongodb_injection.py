@@ -134,13 +134,6 @@ def test_operator_in_a_parameter_is_refused_without_a_query(recorder: Recorder) 
     assert recorder.commands == []
 
 
-def test_operator_in_a_parameter_name_changes_nothing(recorder: Recorder) -> None:
-    plain = send(handler, CUSTOMER, query={}).json
-    for name in ("customerId[$ne]", "_id[$gt]", "state.$ne", "state[]", "$where", "filter"):
-        assert send(handler, CUSTOMER, query={name: '{"$where": "1"}'}).json == plain
-    assert [c["filter"] for c in recorder.commands] == [recorder.commands[0]["filter"]] * 7
-
-
 TEXT = st.text() | st.sampled_from(OPERATORS) | st.from_regex(r"\A[\[\]{}$.:\"'0-9a-z]{1,12}\Z")
 
 POSITIONS = ("1", "0.0.", "0.1.doe#0|#", "0.4.0", "1.2.$#", "0.7.e#", "0.3.~", "9.9.")

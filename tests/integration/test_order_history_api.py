@@ -12,9 +12,8 @@ from functions.order_history import projection
 from messaging.domain_event import DomainEvent
 from order_history.queries import OrderHistoryQueries
 from order_history.view import OrderHistoryView
-from orders.events import OrderApproved, OrderCreated, OrderState
+from orders.order import Order
 from rest_api.pagination import encode_next_token
-from shared.clock import now
 from shared.identifiers import MAX_ID
 from shared.money import Money
 from tests.clock import Clock
@@ -28,6 +27,7 @@ SEARCH = "order_history_api_search"
 CUSTOMER, REJECTED = "order_history_api_customer", "order_history_api_customer_rejected"
 FIRST_ORDER = int(load(ORDER)["pathParameters"]["orderId"])
 STRANGER = 9
+JANE_CREATED = CustomerCreated(customer_id=JANE, name="Jane Doe", credit_limit=Money(500)), 1
 FIRST = {
     "orderId": FIRST_ORDER,
     "orderTotal": {"amount": 4},
@@ -58,24 +58,17 @@ def project(*events: tuple[DomainEvent, int]) -> None:
         assert projection.lambda_handler(batch, LambdaContext()) == {"batchItemFailures": []}
 
 
-def customer_created(limit_cents: int = 500) -> tuple[DomainEvent, int]:
-    return CustomerCreated(customer_id=JANE, name="Jane Doe", credit_limit=Money(limit_cents)), 1
-
-
-def order_events(order_id: int, customer_id: int, *states: OrderState) -> Any:
-    classes = {OrderState.PENDING: OrderCreated, OrderState.APPROVED: OrderApproved}
-    ids = {"order_id": order_id, "customer_id": customer_id}
-    others = {"order_total": Money(410), "rejection_reason": None, "created_at": now()}
-    for version, state in enumerate(states, 1):
-        yield classes[state](state=state, **ids, **others), version  # type: ignore[arg-type]
+def order_events(order_id: int, customer_id: int) -> list[tuple[DomainEvent, int]]:
+    """Return the creation of an order and its approval, with their versions."""
+    order, created = Order.create(order_id, customer_id, Money(410))
+    return [(created, 1), (order.approve(), 2)]
 
 
 def project_orders(count: int) -> None:
     """Project Jane Doe with the orders 1 to `count`; every third is approved."""
-    events = [customer_created()]
+    events: list[tuple[DomainEvent, int]] = [JANE_CREATED]
     for number in range(1, count + 1):
-        states = [OrderState.PENDING, *([OrderState.APPROVED] if number % 3 == 0 else [])]
-        events += order_events(number, JANE, *states)
+        events += order_events(number, JANE)[: 2 if number % 3 == 0 else 1]
     project(*events)
 
 
@@ -111,7 +104,7 @@ def test_pages_have_every_order_once_the_latest_first() -> None:
 
 @pytest.mark.usefixtures("story")
 def test_only_created_customers_are_found_and_counted() -> None:
-    project(*order_events(77, STRANGER, OrderState.PENDING))
+    project(order_events(77, STRANGER)[0])
     for customer_id in (1, STRANGER, MAX_ID):
         refused = send(handler, CUSTOMER, path_parameters={"customerId": customer_id})
         refused.problem(404, "order-history-not-found")
@@ -159,8 +152,8 @@ def test_unknown_order_returns_404() -> None:
 def test_sample_is_answered_when_the_view_has_the_version_and_so_is_the_customers_history(
     clock: Clock,
 ) -> None:
-    pending, approved = order_events(FIRST_ORDER, JANE, OrderState.PENDING, OrderState.APPROVED)
-    clock.plan = {0.2: lambda: project(customer_created(), pending), 0.7: lambda: project(approved)}
+    pending, approved = order_events(FIRST_ORDER, JANE)
+    clock.plan = {0.2: lambda: project(JANE_CREATED, pending), 0.7: lambda: project(approved)}
 
     assert send(handler, CUSTOMER, query={"minVersion": 1}).status == 200
     assert 0.2 <= clock.now < 0.7
@@ -174,7 +167,7 @@ def test_sample_is_answered_when_the_view_has_the_version_and_so_is_the_customer
 
 
 def test_a_version_that_does_not_arrive_is_a_503_and_a_missing_document_a_404(clock: Clock) -> None:
-    project(customer_created(), *order_events(FIRST_ORDER, JANE, OrderState.PENDING))
+    project(JANE_CREATED, order_events(FIRST_ORDER, JANE)[0])
     for prefer, seconds in ((None, 5), ("wait=1", 1), ("wait=0", 0), ("nonsense", 5)):
         for sample, name in ((CUSTOMER, "customerId"), (VERSION, "orderId")):
             clock.now = 0
@@ -255,7 +248,7 @@ def test_sample_finds_jane_then_her_orders_the_latest_first() -> None:
         [customer, rejected],
         [first],
     ]
-    project(*order_events(77, STRANGER, OrderState.PENDING))
+    project(order_events(77, STRANGER)[0])
     (unknown,) = send(handler, SEARCH, query={"q": STRANGER}).json["hits"]
     assert (unknown["customerId"], unknown["customerName"]) == (STRANGER, None)
     for query, hits in (

@@ -1,4 +1,4 @@
-"""A stack on moto for the operator's commands: queues, tables and log groups, no functions."""
+"""The queues, tables and log groups of template.yaml on moto for the operator's commands, no functions."""
 
 from __future__ import annotations
 
@@ -16,42 +16,9 @@ from moto import mock_aws
 
 from infra.ops.__main__ import main
 from infra.ops.target import Target
+from tests.template import DEVELOPMENT
 
-TABLES = {
-    "Orders": (("orderId", "N"),),
-    "CustomersOutbox": (("aggregateId", "S"), ("eventId", "S")),
-    "OrdersOutbox": (("aggregateId", "S"), ("eventId", "S")),
-}
-QUEUES = {
-    "CustomersSubscriberQueue": "customers-subscriber",
-    "OrdersSubscriberQueue": "orders-subscriber",
-    "OrdersSubscriberDeadLetterQueue": "orders-subscriber-dead-letters",
-    "OrdersOutboxRelayDeadLetterQueue": "orders-outbox-relay-dead-letters",
-}
-LOG_GROUPS = {
-    "OrdersSubscriberLogGroup": "orders-subscriber",
-    "CustomersSubscriberLogGroup": "customers-subscriber",
-    "OrdersOutboxRelayLogGroup": "orders-outbox-relay",
-}
-
-
-def _template() -> str:
-    resources: dict[str, Any] = {}
-    for logical_id, name in QUEUES.items():
-        properties: Any = {"QueueName": {"Fn::Sub": f"${{AWS::StackName}}-{name}"}}
-        resources[logical_id] = {"Type": "AWS::SQS::Queue", "Properties": properties}
-    for logical_id, name in LOG_GROUPS.items():
-        properties = {"LogGroupName": {"Fn::Sub": f"/aws/lambda/${{AWS::StackName}}-{name}"}}
-        resources[logical_id] = {"Type": "AWS::Logs::LogGroup", "Properties": properties}
-    for logical_id, keys in TABLES.items():
-        roles = zip(keys, ("HASH", "RANGE"), strict=False)
-        properties = {
-            "AttributeDefinitions": [{"AttributeName": k, "AttributeType": t} for k, t in keys],
-            "KeySchema": [{"AttributeName": key, "KeyType": role} for (key, _), role in roles],
-            "BillingMode": "PAY_PER_REQUEST",
-        }
-        resources[logical_id] = {"Type": "AWS::DynamoDB::Table", "Properties": properties}
-    return json.dumps({"Resources": resources})
+KINDS = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::SQS::Queue"}
 
 
 @dataclass
@@ -62,8 +29,10 @@ class OpsStack:
     capture: pytest.CaptureFixture[str]
 
     def deploy(self) -> OpsStack:
+        found = DEVELOPMENT.all_resources.items()
+        template = {"Resources": {name: r for name, r in found if r["Type"] in KINDS}}
         self.target.client("cloudformation").create_stack(
-            StackName=self.target.stack_name, TemplateBody=_template()
+            StackName=self.target.stack_name, TemplateBody=json.dumps(template)
         )
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -20,19 +21,6 @@ PASSWORD_URI = "mongodb://user:secret@db.example.net/view"
 QUOTED = f"Value '{'Resources: ...' * 5_000}' at 'templateBody' failed: Member is too long"
 
 
-class RefusingCloudFormation:
-    """Refuses every request as CloudFormation does."""
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    def create_change_set(self, **request: Any) -> None:
-        assert request["TemplateURL"] == TEMPLATE_URL
-        assert "TemplateBody" not in request  # at most 51,200 bytes
-        error = {"Code": "ValidationError", "Message": self._message}
-        raise ClientError({"Error": error}, "CreateChangeSet")  # type: ignore[typeddict-item]
-
-
 def test_errors_name_the_reason_without_template_and_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -42,9 +30,13 @@ def test_errors_name_the_reason_without_template_and_password(
         (QUOTED, "Value at 'templateBody' failed: Member is too long"),
         (f"Parameter MongoDbUri {PASSWORD_URI} is bad", "MongoDbUri mongodb://db.example"),
     ):
-        monkeypatch.setattr(DeployedStack, "cloudformation", RefusingCloudFormation(message))
+        refusal: Any = {"Error": {"Code": "ValidationError", "Message": message}}
+        create = Mock(side_effect=ClientError(refusal, "CreateChangeSet"))
+        monkeypatch.setattr(DeployedStack, "cloudformation", Mock(create_change_set=create))
         with pytest.raises(EmbeddedError, match=expected) as error:
             deployment._create_change_set(TEMPLATE_URL, "id", is_new=True)
+        assert create.call_args.kwargs["TemplateURL"] == TEMPLATE_URL
+        assert "TemplateBody" not in create.call_args.kwargs  # at most 51,200 bytes
         assert "secret" not in str(error.value)
         assert "Resources" not in str(error.value)
     assert len(short("x" * 60_000)) < 400

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -18,20 +18,15 @@ from messaging.envelope import (
     InvalidEventError,
     NewerSchemaVersionError,
 )
-from orders.events import OrderCreated, OrderState
+from orders.order import Order
 from shared.identifiers import MAX_ID
 from shared.money import MAX_CENTS, Money
 from tests.samples import an_event_id, any_envelope, published_classes, to_message, wrap
 
 CUSTOMERS, ORDERS = "customers-and-orders.customers", "customers-and-orders.orders"
 DECODER = EventDecoder(published_classes())
-ORDER_CREATED = OrderCreated(
-    order_id=7,
-    customer_id=1,
-    order_total=Money(400),
-    state=OrderState.PENDING,
-    rejection_reason=None,
-    created_at=datetime(2026, 11, 4, 9, 30, tzinfo=UTC),
+ORDER_CREATED = replace(
+    Order.create(7, 1, Money(400))[1], created_at=datetime(2026, 11, 4, 9, 30, tzinfo=UTC)
 )
 
 
