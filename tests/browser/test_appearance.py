@@ -1,4 +1,4 @@
-"""The console's layout and accessibility: light and dark, desktop and phone."""
+"""The layout and accessibility of the console and the API's documentation: light and dark, desktop and phone."""
 
 from __future__ import annotations
 
@@ -133,3 +133,16 @@ def test_no_width_scrolls_sideways_breaks_words_or_crosses_labels(visit: Visit) 
             assert page.evaluate(BROKEN_WORDS) == [], width
             assert page.evaluate(CROSSED_LABELS) == [], width
             assert page.evaluate(OVERLAPPING_EVENTS) is False, width
+
+
+def test_documentation_follows_the_browsers_color_scheme(visit: Visit) -> None:
+    page = visit.open("/docs")
+    brightness = "element => Math.max(...getComputedStyle(element).%s.match(/\\d+/g).map(Number))"
+
+    for color_scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=color_scheme)
+        is_dark = color_scheme == "dark"
+        expect(page.locator("html")).to_have_class("dark-mode" if is_dark else "")
+        expect(page.locator(".info .title")).to_be_visible()
+        text = page.locator(".info .title").evaluate(brightness % "color")
+        assert (text > 128) is is_dark

@@ -1,9 +1,10 @@
-"""template.yaml: what emulators do not enforce, and what the code relies on, for every stack that is deployed."""
+"""template.yaml and samconfig.toml: what emulators do not enforce, and what the code relies on, for every stack that is deployed."""
 
 from __future__ import annotations
 
 import json
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tests.template import (
     Stack,
     handler_of,
     is_open,
+    load_template,
     section,
     sources,
     target,
@@ -429,6 +431,25 @@ def test_production_keeps_tables_and_a_failed_first_deployment_leaves_none(stack
         assert table["Properties"]["DeletionProtectionEnabled"] is False
         assert protected[name]["DeletionProtectionEnabled"] is True
         assert table["Properties"]["SSESpecification"]["SSEEnabled"] is production
+
+
+SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
+LEFT_TO_THE_DEFAULT = {"PythonRuntime", "Architecture", "LogLevel", "Version", "MongoDbUri", "AwsEndpointUrl"}  # fmt: skip
+
+
+def test_each_section_sets_every_parameter_that_matters_for_security_or_cost() -> None:
+    for environment in ("dev", "prod"):
+        expected = load_template()["Parameters"].keys() - LEFT_TO_THE_DEFAULT
+        assert section(environment).keys() == expected
+
+
+def test_a_build_for_aws_is_not_cached_and_expands_loops() -> None:
+    for environment in ("dev", "prod"):
+        build = SAMCONFIG[environment]["build"]["parameters"]
+        assert "cached" not in build
+        assert build["language_extensions"]
+        deploy = SAMCONFIG[environment]["deploy"]["parameters"]
+        assert "CAPABILITY_AUTO_EXPAND" in deploy["capabilities"]
 
 
 def test_stacks_of_samconfig_break_no_rule(stack: Stack) -> None:

@@ -30,8 +30,10 @@ from shared.money import Money
 
 Command = Callable[[Order], OrderEvent]
 INSUFFICIENT = RejectionReason.INSUFFICIENT_CREDIT
-
-
+RESERVED = CustomerCreditReserved(customer_id=1, order_id=7, available_credit=Money(100))
+REFUSAL = CustomerValidationFailed(
+    customer_id=1, order_id=7, reason=ValidationFailureReason.UNKNOWN_CUSTOMER
+)
 approve, cancel = Order.approve, Order.cancel
 
 
@@ -139,23 +141,15 @@ def test_refused_cancellation_names_the_state() -> None:
 
 
 def test_decision_about_a_missing_order_is_an_error_that_names_the_order() -> None:
-    reserved = CustomerCreditReserved(customer_id=1, order_id=7, available_credit=Money(100))
-    reason = ValidationFailureReason.UNKNOWN_CUSTOMER
-    refused = CustomerValidationFailed(customer_id=1, order_id=7, reason=reason)
-
     with pytest.raises(OrderNotFoundError, match="Order 7 does not exist"):
-        approve_order(None, reserved)
+        approve_order(None, RESERVED)
     with pytest.raises(OrderNotFoundError, match="Order 7 does not exist"):
-        reject_order(None, refused)
+        reject_order(None, REFUSAL)
 
 
 def test_second_decision_is_ignored() -> None:
-    reserved = CustomerCreditReserved(customer_id=1, order_id=7, available_credit=Money(100))
-    reason = ValidationFailureReason.UNKNOWN_CUSTOMER
-    refused = CustomerValidationFailed(customer_id=1, order_id=7, reason=reason)
-
-    assert reject_order(an_order(approve), refused) is None
-    assert approve_order(an_order(reject), reserved) is None
+    assert reject_order(an_order(approve), REFUSAL) is None
+    assert approve_order(an_order(reject), RESERVED) is None
 
 
 def test_order_total_must_be_positive() -> None:
