@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import cache, partial
-from http import HTTPStatus
 from typing import Any
 
 import boto3
@@ -17,8 +16,7 @@ from botocore.config import Config
 
 from order_history.connection import connect_from_environment
 from order_history.view import OrderHistoryView
-from rest_api.fields import WireModel
-from rest_api.health import TIME_LIMIT_SECONDS, Checks, Health, PartState
+from rest_api.health import TIME_LIMIT_SECONDS, Checks, Health, HealthResponse, documented
 from rest_api.resolver import RestApi
 
 api = RestApi(scope=None)
@@ -26,18 +24,6 @@ dynamodb = boto3.client(
     "dynamodb",
     config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}),
 )
-
-
-class PartsResponse(WireModel):
-    customers: PartState
-    orders: PartState
-    order_history: PartState
-
-
-class HealthResponse(WireModel):
-    status: PartState
-    version: str
-    parts: PartsResponse
 
 
 class TableNotActiveError(Exception):
@@ -72,28 +58,12 @@ with suppress(Exception):  # repeated by the check, which logs the reason
 
 
 @api.get(
-    "/health",
-    responses={
-        status: {
-            "description": description,
-            "content": {"application/json": {"model": HealthResponse}},
-        }
-        for status, description in {200: "All parts are up.", 503: "A part is down."}.items()
-    },
+    "/health", responses={200: documented("All parts are up."), 503: documented("A part is down.")}
 )
 def get_health() -> Response[HealthResponse]:
     """Check the parts that the API needs: 200 if all are up, 503 if one is down."""
-    states = health.states()
-    is_up = all(state is PartState.UP for state in states.values())
-    return Response(
-        HTTPStatus.OK if is_up else HTTPStatus.SERVICE_UNAVAILABLE,
-        "application/json",
-        HealthResponse(
-            status=PartState.UP if is_up else PartState.DOWN,
-            version=os.environ["VERSION"],
-            parts=PartsResponse(**states),
-        ),
-    )
+    report = HealthResponse.of(health.states(), os.environ["VERSION"])
+    return Response(200 if report.is_up else 503, "application/json", report)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -4,38 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from order_history import wire
 from order_history.candidates import SearchQuery
 from order_history.connection import connect_from_environment
 from order_history.queries import OrderHistoryQueries, OrderInView
 from order_history.search import OrderHistorySearch, Position
-from order_history.wire import (
-    InState,
-    OrderEventsResponse,
-    OrderHistoryResponse,
-    OrderTimelineResponse,
-    SearchResponse,
-    SearchText,
-)
+from order_history.wire import InState, OrderHistoryNotFoundError
+from rest_api import pagination
 from rest_api.fields import IdInPath
-from rest_api.pagination import (
-    NextToken,
-    PageLimit,
-    decode_next_token,
-    decode_position,
-    encode_next_token,
-    slice_page,
-)
+from rest_api.pagination import NextToken, PageLimit
 from rest_api.problems import refusals
 from rest_api.resolver import RestApi
 from rest_api.waiting import MinVersion, Prefer, ViewBehindError
-from shared.errors import NotFoundError
 
 api = RestApi("orderhistory")
 view = OrderHistoryQueries(connect_from_environment())
-
-
-class OrderHistoryNotFoundError(NotFoundError):
-    """The view has no such customer or order, or not yet."""
 
 
 @api.get("/customers/count")
@@ -57,27 +40,24 @@ def get_order_history(
     *,
     min_version: MinVersion = None,
     prefer: Prefer = None,
-) -> OrderHistoryResponse:
+) -> wire.OrderHistoryResponse:
     """Get a customer with their orders, the latest first. The view follows the services with a short delay.
 
     With `minVersion`, wait until the view has that version of the customer: 5 seconds, or those of `Prefer: wait=N`.
     """
     unknown = OrderHistoryNotFoundError(f"There is no customer {customerId} in the view.")
     api.caller.check_customer(customerId, unknown)
-    before = decode_next_token(next_token)
+    before = pagination.decode_next_token(next_token)
     history = api.find_version(
         lambda: view.find_history(customerId, state, limit, before), min_version, prefer, unknown
     )
-    return OrderHistoryResponse.of(history)
+    return wire.OrderHistoryResponse.of(history)
 
 
 @api.get("/orderhistory/search")
 def search_order_history(
-    q: SearchText,
-    state: InState = None,
-    limit: PageLimit = 20,
-    next_token: NextToken = None,
-) -> SearchResponse:
+    q: wire.SearchText, state: InState = None, limit: PageLimit = 20, next_token: NextToken = None
+) -> wire.SearchResponse:
     """Find customers, then orders, by all words of a text. Case, accents and the order of words do not matter.
 
     A word is the beginning of a word of the customer's name or of a state, an id of a customer or an order, or an
@@ -87,9 +67,9 @@ def search_order_history(
     if api.caller.customer_id is None:
         api.caller.check_all_customers()
     query = SearchQuery.parse(q, state, api.caller.customer_id)
-    after = decode_position(next_token, lambda text: Position.parse(text, query))
+    after = pagination.decode_position(next_token, lambda text: Position.parse(text, query))
     page = OrderHistorySearch(view.connection).search(query, limit, after)
-    return SearchResponse(hits=page.hits, next_token=encode_next_token(page.end))
+    return wire.SearchResponse(hits=page.hits, next_token=pagination.encode_next_token(page.end))
 
 
 @api.get(
@@ -100,13 +80,14 @@ def get_order_timeline(
     orderId: IdInPath,  # noqa: N803
     min_version: MinVersion = None,
     prefer: Prefer = None,
-) -> OrderTimelineResponse:
+) -> wire.OrderTimelineResponse:
     """Get an order with the timeline of its states.
 
     With `minVersion`, wait until the view has that version of the order: 5 seconds, or those of `Prefer: wait=N`. The
     history of its customer has it then, too.
     """
-    return OrderTimelineResponse.model_validate(_find_visible_order(orderId, min_version, prefer))
+    order = _find_visible_order(orderId, min_version, prefer)
+    return wire.OrderTimelineResponse.model_validate(order)
 
 
 @api.get("/orderhistory/orders/<orderId>/events", responses=refusals(OrderHistoryNotFoundError))
@@ -114,11 +95,11 @@ def get_order_events(
     orderId: IdInPath,  # noqa: N803
     limit: PageLimit = 100,
     next_token: NextToken = None,
-) -> OrderEventsResponse:
+) -> wire.OrderEventsResponse:
     """Get all events of an order as they occurred, with the number of deliveries of each to the view."""
     events = _find_visible_order(orderId).events
-    page, following = slice_page(events, lambda event: event.event_id, limit, next_token)
-    return OrderEventsResponse(events=page, next_token=following)
+    page, following = pagination.slice_page(events, lambda e: e.event_id, limit, next_token)
+    return wire.OrderEventsResponse(events=page, next_token=following)
 
 
 def _find_visible_order(

@@ -6,22 +6,15 @@ from typing import Any
 
 import telemetry
 from messaging.retry import retry_on_conflict
-from orders import service
-from orders.events import OrderState
+from orders import service, wire
 from orders.order import Order, OrderNotCancellableError
 from orders.repository import OrderRepository
-from orders.wire import (
-    CreateOrderRequest,
-    CreateOrderResponse,
-    OrderResponse,
-    OrdersResponse,
-    OrderStateResponse,
-)
+from orders.service import OrderNotFoundError
 from rest_api.fields import IdempotencyKey, IdInPath
 from rest_api.pagination import NextToken, PageLimit, decode_next_token, encode_next_token
 from rest_api.problems import refusals
 from rest_api.resolver import RestApi
-from rest_api.waiting import RETRY_AFTER_SECONDS, Prefer
+from rest_api.waiting import Prefer
 from shared.errors import IdempotencyKeyReusedError
 
 api = RestApi("orders")
@@ -30,8 +23,8 @@ orders = OrderRepository.from_environment()
 
 @api.post("/orders", responses=refusals(IdempotencyKeyReusedError, headers=["ETag"]))
 def create_order(
-    request: CreateOrderRequest, idempotency_key: IdempotencyKey = None
-) -> CreateOrderResponse:
+    request: wire.CreateOrderRequest, idempotency_key: IdempotencyKey = None
+) -> wire.CreateOrderResponse:
     """Create a PENDING order. The saga approves or rejects it.
 
     An order of an unknown customer is created, and then rejected.
@@ -48,42 +41,33 @@ def create_order(
     telemetry.record(created.event)
     api.tell_version(created.version)
     api.log_keys |= {"order_id": created.id, "customer_id": request.customer_id}
-    return CreateOrderResponse(order_id=created.id)
+    return wire.CreateOrderResponse(order_id=created.id)
 
 
 @api.get("/orders")
-def list_orders(limit: PageLimit = 20, next_token: NextToken = None) -> OrdersResponse:
+def list_orders(limit: PageLimit = 20, next_token: NextToken = None) -> wire.OrdersResponse:
     """List orders, in no particular order."""
     api.caller.check_all_customers()
     found, last_id = orders.list(limit, decode_next_token(next_token))
-    return OrdersResponse(orders=found, next_token=encode_next_token(last_id))
+    return wire.OrdersResponse(orders=found, next_token=encode_next_token(last_id))
 
 
 @api.get(
     "/orders/<orderId>",
-    responses=refusals(
-        service.OrderNotFoundError, headers=["ETag", "Preference-Applied", "Retry-After"]
-    ),
+    responses=refusals(OrderNotFoundError, headers=["ETag", "Preference-Applied", "Retry-After"]),
 )
-def get_order(
-    orderId: IdInPath,  # noqa: N803, the name of the path parameter
-    prefer: Prefer = None,
-) -> OrderResponse:
+def get_order(orderId: IdInPath, prefer: Prefer = None) -> wire.OrderResponse:  # noqa: N803, the name in the path
     """Get an order, with its current state. With `Prefer: wait=N`, wait until it is not PENDING."""
-    order = api.wait(
-        prefer, lambda: _find_visible_order(orderId), lambda order: order.state.is_final
-    )
+    order = api.wait(prefer, lambda: _find_visible_order(orderId), lambda o: o.state.is_final)
     api.tell_version(order.version)
-    if not order.state.is_final:
-        api.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return OrderResponse.model_validate(order)
+    return wire.OrderResponse.model_validate(order)
 
 
 @api.post(
     "/orders/<orderId>/cancel",
-    responses=refusals(service.OrderNotFoundError, OrderNotCancellableError, headers=["ETag"]),
+    responses=refusals(OrderNotFoundError, OrderNotCancellableError, headers=["ETag"]),
 )
-def cancel_order(orderId: IdInPath) -> OrderStateResponse:  # noqa: N803
+def cancel_order(orderId: IdInPath) -> wire.OrderStateResponse:  # noqa: N803
     """Cancel an approved order. Its credit is then released. Cancelling it again changes nothing.
 
     An order that is PENDING or REJECTED cannot be cancelled.
@@ -93,12 +77,12 @@ def cancel_order(orderId: IdInPath) -> OrderStateResponse:  # noqa: N803
     order, cancelled = retry_on_conflict(service.cancel_order, orders, orderId, api.cause)
     telemetry.record(cancelled)
     api.tell_version(order.version)
-    return OrderStateResponse(order_id=orderId, order_state=OrderState.CANCELLED)
+    return wire.OrderStateResponse.model_validate(order)
 
 
 def _find_visible_order(order_id: int) -> Order:
     order = service.find_order(orders, order_id)
-    api.caller.check_customer(order.customer_id, service.OrderNotFoundError(order_id))
+    api.caller.check_customer(order.customer_id, OrderNotFoundError(order_id))
     return order
 
 

@@ -1,4 +1,4 @@
-"""Parameters and responses of the Order history API."""
+"""Parameters, responses and errors of the Order history API."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from order_history.queries import CustomerHistory
 from orders.events import OrderState, RejectionReason
 from rest_api.fields import EventId, IdInResponse, Instant, MoneyResponse, WireModel
 from rest_api.pagination import encode_next_token
+from shared.errors import NotFoundError
 
 InState = Annotated[OrderState | None, Query(description="Only orders in this state.")]
 SearchText = Annotated[
     str, Query(min_length=1, max_length=100, description="Words, ids and amounts.")
 ]
+
+
+class OrderHistoryNotFoundError(NotFoundError):
+    """The view has no such customer or order, or not yet."""
 
 
 class OrderInHistory(WireModel):

@@ -27,8 +27,8 @@ class CreateOrderResponse(WireModel):
 class OrderStateResponse(WireModel):
     """The state of an order after a command."""
 
-    order_id: IdInResponse
-    order_state: OrderState
+    order_id: IdInResponse = Field(validation_alias="id")
+    order_state: OrderState = Field(validation_alias="state")
 
 
 class OrderResponse(WireModel):

@@ -7,8 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from enum import StrEnum
 from itertools import chain
+from typing import TYPE_CHECKING, Self
 
 from aws_lambda_powertools import Logger
+
+from rest_api.fields import WireModel
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
 TIME_LIMIT_SECONDS = 2
 """Time limit of all checks together. A part that has not answered by then is down."""
@@ -24,6 +30,33 @@ Checks = Mapping[str, Sequence[Callable[[], None]]]
 class PartState(StrEnum):
     UP = "up"
     DOWN = "down"
+
+
+class PartsResponse(WireModel):
+    customers: PartState
+    orders: PartState
+    order_history: PartState
+
+
+class HealthResponse(WireModel):
+    status: PartState
+    version: str
+    parts: PartsResponse
+
+    @property
+    def is_up(self) -> bool:
+        return self.status is PartState.UP
+
+    @classmethod
+    def of(cls, states: Mapping[str, PartState], version: str) -> Self:
+        is_up = all(state is PartState.UP for state in states.values())
+        status = PartState.UP if is_up else PartState.DOWN
+        return cls(status=status, version=version, parts=PartsResponse(**states))
+
+
+def documented(description: str) -> OpenAPIResponse:
+    """Return the OpenAPI response with a health report."""
+    return {"description": description, "content": {"application/json": {"model": HealthResponse}}}
 
 
 class Health:

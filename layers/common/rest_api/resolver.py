@@ -23,7 +23,14 @@ from rest_api.authorization import Caller, trusted_caller, verifier_from_environ
 from rest_api.fields import RequestModel
 from rest_api.json_body import check_body, is_json, parse_object
 from rest_api.problems import NoSuchRouteError, to_problem
-from rest_api.waiting import VIEW_SECONDS, V, ViewBehindError, preferred_seconds, wait_for
+from rest_api.waiting import (
+    RETRY_AFTER_SECONDS,
+    VIEW_SECONDS,
+    V,
+    ViewBehindError,
+    preferred_seconds,
+    wait_for,
+)
 from shared.errors import InvalidRequestError
 from shared.idempotency import IdempotentRequest
 
@@ -92,12 +99,16 @@ class RestApi(APIGatewayRestResolver):
     ) -> T:
         """Call `look` until `is_done` accepts its result or the time is over. Return the last result.
 
-        The time is the preference `wait` in the header Prefer, else `default_seconds`.
+        The time is the preference `wait` in the header Prefer, else `default_seconds`. A result that is not accepted is
+        sent with the header Retry-After.
         """
         seconds = preferred_seconds(prefer)
         if seconds is not None:
             self.headers["Preference-Applied"] = f"wait={seconds}"
-        return wait_for(look, is_done, default_seconds if seconds is None else seconds)
+        seen = wait_for(look, is_done, default_seconds if seconds is None else seconds)
+        if not is_done(seen):
+            self.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return seen
 
     def find_version(
         self,
