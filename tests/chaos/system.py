@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import EventSourceMappingConfigurationTypeDef
     from mypy_boto3_sqs import SQSClient
 
 Item = dict[str, Any]
@@ -133,14 +134,19 @@ class System:
     @contextmanager
     def stopped(self, subscriber: str) -> Iterator[None]:
         """Deliver no messages to the subscriber during the block."""
-        (mapping,) = self.functions.list_event_source_mappings(
-            FunctionName=f"{STACK_NAME}-{subscriber}"
-        )["EventSourceMappings"]
-        self.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        uuid = self.mapping(subscriber)["UUID"]
+        self.functions.update_event_source_mapping(UUID=uuid, Enabled=False)
         try:
             yield
         finally:
-            self.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+            self.functions.update_event_source_mapping(UUID=uuid, Enabled=True)
+
+    def mapping(self, subscriber: str) -> EventSourceMappingConfigurationTypeDef:
+        """Return the event source mapping of the subscriber."""
+        name = f"{STACK_NAME}-{subscriber}"
+        answer = self.functions.list_event_source_mappings(FunctionName=name)
+        (mapping,) = answer["EventSourceMappings"]
+        return mapping
 
     def lose(self, queue: str, messages: int, meanwhile: Callable[[], None] = lambda: None) -> int:
         """Delete the queue's messages when there are at least so many. Return their number."""

@@ -40,7 +40,7 @@ def side_by_side(system: System, orders: int) -> Outcome:
         refused = {name: contexts.enter_context(_version_1(system, name)) for name in SUBSCRIBERS}
         with ExitStack() as paused:
             for name in SUBSCRIBERS:
-                paused.enter_context(_paused(system, name))
+                paused.enter_context(system.stopped(name))
             alone = system.place(orders // 2, unknown_share=UNKNOWN_SHARE)
             with suppress(TimeoutError):  # reported below
                 wait_until(lambda: [count() for count in refused.values()], all, 60, 0.5)
@@ -60,8 +60,11 @@ def side_by_side(system: System, orders: int) -> Outcome:
 def _version_1(system: System, name: str) -> Iterator[Callable[[], int]]:
     """Run a copy of the subscriber that knows version 1 only, on the same queue. Yield a count of refused events."""
     older = f"{STACK_NAME}-{name}-version-1"
-    stack, log_group = DeployedStack(system.stack.aws_endpoint_url), f"/aws/lambda/{older}"
-    functions, logs = stack.client("lambda"), stack.client("logs")
+    functions: Any = system.functions
+    logs, log_group = (
+        DeployedStack(system.stack.aws_endpoint_url).client("logs"),
+        f"/aws/lambda/{older}",
+    )
     logs.create_log_group(logGroupName=log_group)
     shipped = functions.get_function_configuration(FunctionName=f"{STACK_NAME}-{name}")
     archive = io.BytesIO(zipped(PROJECT / "functions" / SUBSCRIBERS[name], bytecode=False))
@@ -77,7 +80,7 @@ def _version_1(system: System, name: str) -> Iterator[Callable[[], int]]:
         **{key: shipped[key] for key in ("Runtime", "Role", "Timeout", "MemorySize")},
     )
     copied = ("EventSourceArn", "BatchSize", "FunctionResponseTypes")
-    mapping = _mapping(functions, name)
+    mapping: Any = system.mapping(name)
     created = functions.create_event_source_mapping(
         FunctionName=older, **{key: mapping[key] for key in copied}
     )
@@ -91,21 +94,3 @@ def _version_1(system: System, name: str) -> Iterator[Callable[[], int]]:
     finally:
         functions.delete_event_source_mapping(UUID=created["UUID"])
         functions.delete_function(FunctionName=older)
-
-
-@contextmanager
-def _paused(system: System, name: str) -> Iterator[None]:
-    """Give the shipped subscriber no messages."""
-    functions = DeployedStack(system.stack.aws_endpoint_url).client("lambda")
-    uuid = _mapping(functions, name)["UUID"]
-    functions.update_event_source_mapping(UUID=uuid, Enabled=False)
-    try:
-        yield
-    finally:
-        functions.update_event_source_mapping(UUID=uuid, Enabled=True)
-
-
-def _mapping(functions: Any, name: str) -> Any:
-    answer = functions.list_event_source_mappings(FunctionName=f"{STACK_NAME}-{name}")
-    (mapping,) = answer["EventSourceMappings"]
-    return mapping

@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import SimpleNamespace
@@ -117,26 +117,13 @@ class System:
 
     def cancel_order(self, order_id: int, request: str) -> None:
         """Cancel an order as the API does. Do nothing if the API refuses it."""
-        self.request = request
-        try:
-            retry_on_conflict(
-                orders_service.cancel_order, self.order_repository, order_id, Cause(request)
-            )
-        except (NotFoundError, OrderNotCancellableError):
-            return
+        self._command(orders_service.cancel_order, self.order_repository, order_id, request)
 
     def erase_customer(self, customer_id: int, request: str) -> None:
         """Erase a customer as the API does. Do nothing if the API refuses it."""
-        self.request = request
-        try:
-            retry_on_conflict(
-                customers_service.erase_customer,
-                self.customer_repository,
-                customer_id,
-                Cause(request),
-            )
-        except NotFoundError:
-            return
+        self._command(
+            customers_service.erase_customer, self.customer_repository, customer_id, request
+        )
 
     def deliver(self, subscriber: str, bodies: Sequence[str]) -> BatchResult:
         """Deliver one batch of messages. The message ids are their indexes."""
@@ -149,11 +136,8 @@ class System:
 
     def violations(self, *, finished: bool, view: bool) -> list[str]:
         """Return the broken rules of the present state."""
-        rows = [
-            self.store[service].all(table)
-            for service in (CUSTOMERS, ORDERS)
-            for table in (service, f"{service}Outbox")
-        ]
+        tables = ((s, table) for s in (CUSTOMERS, ORDERS) for table in (s, f"{s}Outbox"))
+        rows = [self.store[service].all(table) for service, table in tables]
         found = violations(*rows, finished=finished)
         if view:
             documents = {name: self.view.all(name) for name in self.view.list_collection_names()}
@@ -167,6 +151,13 @@ class System:
         request = IdempotentRequest(key, f"{first} {amount}", made_at=0)
         cause = Cause(f"request {key}")
         return retry_on_conflict(create, repository, first, Money(amount), cause, request).id
+
+    def _command(
+        self, command: Callable[..., object], repository: Any, aggregate_id: int, request: str
+    ) -> None:
+        self.request = request
+        with suppress(NotFoundError, OrderNotCancellableError):
+            retry_on_conflict(command, repository, aggregate_id, Cause(request))
 
     def _request_id(self) -> uuid.UUID:
         return uuid.uuid5(uuid.NAMESPACE_OID, self.request)
