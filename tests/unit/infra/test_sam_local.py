@@ -72,11 +72,11 @@ def test_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_samconfig_names_the_file_and_the_host() -> None:
-    commands = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
-    for command in ("local_start_api", "local_start_lambda", "local_invoke"):
-        settings = commands[command]["parameters"]
-        assert ROOT / settings["env_vars"] == ENVIRONMENT_FILE, command
-        assert settings["add_host"] == [f"{CONTAINER_HOST}:host-gateway"], command
+    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["global"][
+        "parameters"
+    ]
+    assert ROOT / settings["env_vars"] == ENVIRONMENT_FILE
+    assert settings["add_host"] == [f"{CONTAINER_HOST}:host-gateway"]
 
 
 def test_template_declares_each_variable_of_the_file() -> None:
