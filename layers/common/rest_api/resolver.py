@@ -125,9 +125,8 @@ class RestApi(APIGatewayRestResolver):
         def has_version(found: V | None) -> bool:
             return min_version is None or (found is not None and found.version >= min_version)
 
-        found = (
-            find() if min_version is None else self.wait(prefer, find, has_version, VIEW_SECONDS)
-        )
+        # Without a version, there is nothing to wait for.
+        found = self.wait(prefer if min_version else None, find, has_version, VIEW_SECONDS)
         if found is None:
             raise unknown
         if not has_version(found):
