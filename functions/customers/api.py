@@ -1,4 +1,5 @@
 """HTTP API of the Customers service."""
+# ruff: noqa: N803, path parameters have their names in the API
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ def list_customers(limit: PageLimit = 20, next_token: NextToken = None) -> wire.
 
 
 @api.get("/customers/<customerId>", responses=refusals(CustomerNotFoundError, headers=["ETag"]))
-def get_customer(customerId: IdInPath) -> wire.CustomerResponse:  # noqa: N803, the name in the path
+def get_customer(customerId: IdInPath) -> wire.CustomerResponse:
     """Get a customer, with the credit that is available now."""
     api.caller.check_customer(customerId, CustomerNotFoundError(customerId))
     customer = service.find_customer(customers, customerId)
@@ -63,7 +64,7 @@ def get_customer(customerId: IdInPath) -> wire.CustomerResponse:  # noqa: N803, 
     "/customers/<customerId>",
     responses=refusals(CustomerNotFoundError, success=HTTPStatus.NO_CONTENT),
 )
-def erase_customer(customerId: IdInPath) -> Response[str]:  # noqa: N803
+def erase_customer(customerId: IdInPath) -> Response[str]:
     """Erase a customer's personal data. Erasing it again changes nothing.
 
     The customer is then not found, and takes no more orders. Existing orders and their reserved credit stay.

@@ -1,4 +1,5 @@
 """HTTP API of Order history: queries of the view."""
+# ruff: noqa: N803, path parameters have their names in the API
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def count_customers() -> int:
     responses=refusals(OrderHistoryNotFoundError, ViewBehindError, headers=["Preference-Applied"]),
 )
 def get_order_history(
-    customerId: IdInPath,  # noqa: N803, the name of the path parameter
+    customerId: IdInPath,
     state: InState = None,
     limit: PageLimit = 100,
     next_token: NextToken = None,
@@ -77,9 +78,7 @@ def search_order_history(
     responses=refusals(OrderHistoryNotFoundError, ViewBehindError, headers=["Preference-Applied"]),
 )
 def get_order_timeline(
-    orderId: IdInPath,  # noqa: N803
-    min_version: MinVersion = None,
-    prefer: Prefer = None,
+    orderId: IdInPath, min_version: MinVersion = None, prefer: Prefer = None
 ) -> wire.OrderTimelineResponse:
     """Get an order with the timeline of its states.
 
@@ -92,9 +91,7 @@ def get_order_timeline(
 
 @api.get("/orderhistory/orders/<orderId>/events", responses=refusals(OrderHistoryNotFoundError))
 def get_order_events(
-    orderId: IdInPath,  # noqa: N803
-    limit: PageLimit = 100,
-    next_token: NextToken = None,
+    orderId: IdInPath, limit: PageLimit = 100, next_token: NextToken = None
 ) -> wire.OrderEventsResponse:
     """Get all events of an order as they occurred, with the number of deliveries of each to the view."""
     events = _find_visible_order(orderId).events

@@ -1,4 +1,5 @@
 """HTTP API of the Orders service. Creating an order starts the saga."""
+# ruff: noqa: N803, path parameters have their names in the API
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ def list_orders(limit: PageLimit = 20, next_token: NextToken = None) -> wire.Ord
     "/orders/<orderId>",
     responses=refusals(OrderNotFoundError, headers=["ETag", "Preference-Applied", "Retry-After"]),
 )
-def get_order(orderId: IdInPath, prefer: Prefer = None) -> wire.OrderResponse:  # noqa: N803, the name in the path
+def get_order(orderId: IdInPath, prefer: Prefer = None) -> wire.OrderResponse:
     """Get an order, with its current state. With `Prefer: wait=N`, wait until it is not PENDING."""
     order = api.wait(prefer, lambda: _find_visible_order(orderId), lambda o: o.state.is_final)
     api.tell_version(order.version)
@@ -67,7 +68,7 @@ def get_order(orderId: IdInPath, prefer: Prefer = None) -> wire.OrderResponse:  
     "/orders/<orderId>/cancel",
     responses=refusals(OrderNotFoundError, OrderNotCancellableError, headers=["ETag"]),
 )
-def cancel_order(orderId: IdInPath) -> wire.OrderStateResponse:  # noqa: N803
+def cancel_order(orderId: IdInPath) -> wire.OrderStateResponse:
     """Cancel an approved order. Its credit is then released. Cancelling it again changes nothing.
 
     An order that is PENDING or REJECTED cannot be cancelled.
