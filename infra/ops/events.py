@@ -114,8 +114,8 @@ class Outboxes:
         request: Any = {expression: condition, "ConsistentRead": True}
         request["ExpressionAttributeValues"] = {name: {"S": text} for name, text in values.items()}
         pages = self._dynamodb.get_paginator(operation)
-        for page in pages.paginate(TableName=self._tables[service], **request):
-            yield from map(StoredEvent.of, page["Items"])
+        found = pages.paginate(TableName=self._tables[service], **request).search("Items[]")
+        return map(StoredEvent.of, found)
 
 
 def publish(target: Target, service: str, events: Iterable[StoredEvent]) -> None:

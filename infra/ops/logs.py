@@ -87,11 +87,10 @@ class FunctionLogs:
         pages = self._client.get_paginator("filter_log_events").paginate(
             logGroupName=self._groups[function], filterPattern=json.dumps(text), **start
         )
-        for page in pages:
-            for event in page["events"]:
-                entry = parse_object(event["message"])
-                if entry and text in event["message"]:  # not every emulator filters
-                    yield LogLine(function, _written_at(entry, event["timestamp"]), entry)
+        for event in pages.search("events[]"):
+            entry = parse_object(event["message"])
+            if entry and text in event["message"]:  # not every emulator filters
+                yield LogLine(function, _written_at(entry, event["timestamp"]), entry)
 
 
 def _written_at(entry: Json, ingested_at: int) -> datetime:

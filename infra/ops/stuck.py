@@ -175,8 +175,7 @@ class StuckOrders:
             ExpressionAttributeNames={"#state": "state"},
             ExpressionAttributeValues={":pending": {"S": PENDING}, ":before": {"S": before}},
         )
-        for page in pages:
-            yield from map(StoredOrder.of, page["Items"])
+        return map(StoredOrder.of, pages.search("Items[]"))
 
 
 def saga_of_letter(target: Target, letter: Letter) -> Iterator[str]:

@@ -189,11 +189,9 @@ class System:
 
     def items(self, table: str) -> Iterator[Item]:
         """Yield all items of the table as DynamoDB's JSON."""
-        pages = self.dynamodb.get_paginator("scan").paginate(
-            TableName=f"{STACK_NAME}-{table}", ConsistentRead=True
-        )
-        for page in pages:
-            yield from page["Items"]
+        pages = self.dynamodb.get_paginator("scan")
+        found = pages.paginate(TableName=f"{STACK_NAME}-{table}", ConsistentRead=True)
+        yield from found.search("Items[]")
 
     def view(self) -> dict[str, list[Item]]:
         """Return all documents of the view by collection."""

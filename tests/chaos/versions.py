@@ -87,7 +87,7 @@ def _version_1(system: System, name: str) -> Iterator[Callable[[], int]]:
 
     def refused() -> int:
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=log_group)
-        return sum("NewerSchemaVersion" in e["message"] for page in pages for e in page["events"])
+        return sum("NewerSchemaVersion" in e["message"] for e in pages.search("events[]"))
 
     try:
         yield refused

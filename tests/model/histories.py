@@ -137,10 +137,8 @@ def _causes(events: Sequence[Event], by_id: Mapping[str, Event]) -> Iterator[str
     for event in events:
         cause = by_id.get(event.cause or "")
         if event.type in ANSWERS:
-            if cause is None or (cause.type, cause.order_id) != (
-                ANSWERS[event.type],
-                event.order_id,
-            ):
+            answered = (ANSWERS[event.type], event.order_id)
+            if cause is None or (cause.type, cause.order_id) != answered:
                 yield f"{event.type} of order {event.order_id} has another cause"
         elif event.type in {"OrderApproved", "OrderRejected"}:
             decision = (event.data["state"], event.data["rejectionReason"])
@@ -153,9 +151,8 @@ def _causes(events: Sequence[Event], by_id: Mapping[str, Event]) -> Iterator[str
 
 def _decision_after(answer: Event) -> tuple[str, str | None]:
     state, reason = DECISIONS.get(answer.type, ("", None))
-    return state, answer.data.get(
-        "reason", reason
-    )  # a failed validation has a reason since version 2
+    # A failed validation has a reason since version 2.
+    return state, answer.data.get("reason", reason)
 
 
 def _order_rules(

@@ -81,9 +81,8 @@ class Baseline:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         for module in MODULES:
             for value in vars(sys.modules.get(module, object)).values():
-                if hasattr(
-                    value, "cache_clear"
-                ):  # or its lines were executed by the first test only
+                # Or the lines of a cached function were executed by the first test only.
+                if hasattr(value, "cache_clear"):
                     value.cache_clear()
         started = time.process_time()
         self.coverage.switch_context(item.nodeid)
