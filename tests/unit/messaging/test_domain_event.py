@@ -129,13 +129,8 @@ def test_older_event_is_upcast_from_its_version_on(monkeypatch: pytest.MonkeyPat
 
 
 def test_reason_of_a_failed_validation_of_version_1_is_the_unknown_customer() -> None:
-    message = to_message(
-        wrap(
-            CustomerValidationFailed(
-                customer_id=1, order_id=7, reason=ValidationFailureReason.CUSTOMER_ERASED
-            )
-        )
-    )
+    reason = ValidationFailureReason.CUSTOMER_ERASED
+    message = to_message(wrap(CustomerValidationFailed(customer_id=1, order_id=7, reason=reason)))
     assert message["detail"]["metadata"]["schemaVersion"] == 2
     del message["detail"]["data"]["reason"]
     with pytest.raises(InvalidEventError, match="reason"):
