@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +15,6 @@ from infra.docs import openapi
 from tests.template import ROOT
 
 DOCUMENT = openapi.document()
-SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 OPERATIONS: dict[tuple[str, str], Any] = {
     (method, path): operation
     for path, methods in DOCUMENT["paths"].items()
@@ -80,26 +78,3 @@ def test_every_example_is_as_its_schema_says() -> None:
             checked += 1
 
     assert checked > 30
-
-
-def test_numbers_are_exact() -> None:
-    customer_id = SCHEMAS["CreateOrderRequest"]["properties"]["customerId"]
-    amount = SCHEMAS["OrderTotalRequest"]["properties"]["amount"]
-
-    assert json.dumps(customer_id["maximum"]) == "9223372036854775807"
-    assert customer_id["minimum"] == 1
-    assert (amount["minimum"], amount["maximum"], amount["multipleOf"]) == (0.01, 10**11, 0.01)
-
-
-def test_only_requests_are_closed_to_other_fields() -> None:
-    for name, schema in SCHEMAS.items():
-        if name.endswith(("Request", "Response")):
-            assert ("additionalProperties" in schema) == name.endswith("Request"), name
-
-
-def test_created_resources_are_linked_with_their_operations() -> None:
-    for path, expected in (
-        ("/customers", {"getCustomer", "getOrderHistory"}),
-        ("/orders", {"getOrder", "cancelOrder", "getOrderTimeline"}),
-    ):
-        assert expected <= OPERATIONS["post", path]["responses"]["200"]["links"].keys()
