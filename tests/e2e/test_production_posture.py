@@ -9,12 +9,7 @@ import boto3
 import pytest
 
 from infra.local.api_client import ApiClient
-from infra.local.deployed_stack import (
-    REGION,
-    STACK_NAME,
-    SignedByCaller,
-    aws_session,
-)
+from infra.local.deployed_stack import REGION, STACK_NAME, SignedByCaller, aws_session
 from infra.local.stack import EmbeddedStack
 from infra.ops.target import Target
 from tests.e2e.test_saga import decided

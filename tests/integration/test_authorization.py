@@ -22,12 +22,7 @@ from order_history.queries import OrderHistoryQueries
 from order_history.view import OrderHistoryView
 from orders.order import Order
 from orders.repository import OrderRepository
-from rest_api.authorization import (
-    Caller,
-    TokenVerifier,
-    trusted_caller,
-    verifier_from_environment,
-)
+from rest_api.authorization import Caller, TokenVerifier, trusted_caller, verifier_from_environment
 from rest_api.signing_keys import SigningKeysUnavailableError
 from shared.clock import now
 from shared.errors import ForbiddenError, UnauthenticatedError

@@ -1,4 +1,4 @@
-"""template.yaml and samconfig.toml: what emulators do not enforce, and what the code relies on, for every stack that is deployed."""
+"""template.yaml and samconfig.toml: rules of every deployed stack that no emulator enforces, or that the code relies on."""
 
 from __future__ import annotations
 
