@@ -208,10 +208,10 @@ layer = $(compile) --constraint requirements-dev.txt $(in_lambda:%=--no-emit-pac
 
 lock: install ## Compile the requirements files from pyproject.toml; UPGRADE=1 takes the newest versions
 	$(compile) --group dev --output-file requirements-dev.txt
-	$(layer) --group dependencies --output-file layers/dependencies/requirements.txt
-	$(layer) --no-emit-package typing-extensions --group api --output-file layers/api/requirements.txt
-	$(layer) --group mongodb --output-file layers/mongodb/requirements.txt
-	$(layer) --group jwt --output-file layers/jwt/requirements.txt
+	$(layer) --group dependencies --output-file layers/dependencies/DependenciesLayer.txt
+	$(layer) --no-emit-package typing-extensions --group api --output-file layers/dependencies/ApiLayer.txt
+	$(layer) --group mongodb --output-file layers/dependencies/MongoDbLayer.txt
+	$(layer) --group jwt --output-file layers/dependencies/JwtLayer.txt
 	$(compile) --group emulators --output-file infra/local/requirements.txt
 	$(compile) infra/checkov/requirements.in --output-file infra/checkov/requirements.txt
 	$(compile) --group localstack --output-file infra/local/requirements-localstack.txt

@@ -108,10 +108,3 @@ def test_layer_without_its_python_is_built_without_bytecode_and_says_so(tmp_path
     assert "python3.99 is not installed" in build_common_layer(tmp_path, "python3.99")
     assert list(tmp_path.rglob("customer.py"))
     assert not list(tmp_path.rglob("*.pyc"))
-
-
-def test_layers_of_packages_have_the_same_makefile() -> None:
-    layers = ("dependencies", "api", "mongodb", "jwt")
-    makefiles = {(ROOT / f"layers/{name}/Makefile").read_text() for name in layers}
-
-    assert len(makefiles) == 1
