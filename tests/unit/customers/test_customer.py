@@ -22,7 +22,11 @@ from customers.events import (
     CustomerCreditReleased,
     CustomerCreditReserved,
     CustomerErased,
+    CustomerValidationFailed,
+    ValidationFailureReason,
 )
+from customers.service import reserve_credit
+from orders.order import Order
 from shared.money import MAX_CENTS, ZERO, Money
 
 NOT_PERSONAL: set[str] = set()
@@ -72,6 +76,17 @@ def test_erased_customer_has_no_name_takes_no_orders_and_releases_credit() -> No
     assert (customer.reserved_credit, customer.version) == (Money(400), 3)
     customer.release_credit(7)
     assert (customer.available_credit, customer.version) == (Money(500), 4)
+
+
+def test_order_of_an_erased_customer_is_refused_with_the_reason() -> None:
+    customer = a_customer()
+    customer.erase()
+    _, order = Order.create(7, 1, Money(400))
+
+    refusal = reserve_credit(customer, order)
+
+    erased = ValidationFailureReason.CUSTOMER_ERASED
+    assert refusal == CustomerValidationFailed(customer_id=1, order_id=7, reason=erased)
 
 
 def test_erasure_covers_every_personal_field() -> None:

@@ -5,6 +5,7 @@ import inspect
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -150,6 +151,14 @@ def test_decision_about_a_missing_order_is_an_error_that_names_the_order() -> No
 def test_second_decision_is_ignored() -> None:
     assert reject_order(an_order(approve), REFUSAL) is None
     assert approve_order(an_order(reject), RESERVED) is None
+
+
+def test_state_without_rules_fails() -> None:
+    new = StrEnum("new", {"LOST": "LOST"}).LOST  # type: ignore[attr-defined]
+    rules: list[Any] = [OrderState.holds_credit, OrderState.is_final]
+    for rule in rules:
+        with pytest.raises(AssertionError, match="LOST"):
+            rule.__get__(new)
 
 
 def test_order_total_must_be_positive() -> None:
