@@ -193,15 +193,18 @@ def test_event_whose_answer_may_have_expired_is_a_dead_letter(
 
 @pytest.mark.usefixtures("jane")
 def test_neighbours_of_an_unreadable_message_are_handled(
-    dynamodb: DynamoDBClient, dead_letters: DeadLetters
+    dynamodb: DynamoDBClient, dead_letters: DeadLetters, log_lines: LogLines
 ) -> None:
     batch = load("customers_subscriber_partial_failure")
+    unreadable = batch["Records"][1]
 
     assert handle(customers_subscriber, batch) == []
 
     (letter,) = dead_letters()
-    assert letter["Body"] == batch["Records"][1]["body"]
-    assert "orderTotalCents" in letter["MessageAttributes"]["reason"]["StringValue"]
+    error, _ = log_lines()
+    assert (letter["Body"], error["message_id"]) == (unreadable["body"], unreadable["messageId"])
+    assert "orderTotalCents" in error["reason"]
+    assert letter["MessageAttributes"]["reason"]["StringValue"] == error["reason"]
     assert len(published(dynamodb, "CustomersOutbox")) == 3
 
 
