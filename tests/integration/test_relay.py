@@ -141,4 +141,4 @@ def test_batch_is_logged_in_one_line_and_a_dead_letter_with_its_reason(
     assert (line["dead_letters"], line["DeadLetters"]) == (1, [1.0])
     assert [event["event_id"] for event in line["events"]] == ids
     keys = {"event_type", "event_id", "correlation_id", "order_id"}
-    assert all(event.keys() == keys | {"customer_id"} for event in line["events"])
+    assert all(event.keys() == keys for event in line["events"])

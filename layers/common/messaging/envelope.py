@@ -52,6 +52,23 @@ class EventMetadata:
     """Version of the event's data. A decoded event has the version of its class."""
 
 
+def log_keys(
+    event_type: str, metadata: EventMetadata, customer_id: object, order_id: object
+) -> dict[str, Any]:
+    """Return an event's ids for log lines. Names and amounts do not belong in a log.
+
+    An event of an order has no customer's id: log data costs as much as the invocations.
+    """
+    ids = {} if metadata.aggregate_type == "Order" else {"customer_id": customer_id}
+    ids["order_id"] = order_id
+    return {
+        "event_type": event_type,
+        "event_id": metadata.event_id,
+        "correlation_id": metadata.correlation_id,
+        **{name: value for name, value in ids.items() if isinstance(value, int)},
+    }
+
+
 @dataclass(frozen=True)
 class DomainEventEnvelope:
     """An event with its metadata.
@@ -89,14 +106,9 @@ class DomainEventEnvelope:
 
     @property
     def log_keys(self) -> dict[str, Any]:
-        """Ids for log lines. No event data: names and amounts do not belong in a log."""
-        ids = {name: getattr(self.event, name, None) for name in ("customer_id", "order_id")}
-        return {
-            "event_type": self.event_type,
-            "event_id": self.metadata.event_id,
-            "correlation_id": self.metadata.correlation_id,
-            **{name: value for name, value in ids.items() if value is not None},
-        }
+        """The event's ids for log lines."""
+        ids = (getattr(self.event, name, None) for name in ("customer_id", "order_id"))
+        return log_keys(self.event_type, self.metadata, *ids)
 
     def to_detail(self) -> str:
         """Encode as EventBridge's `detail`: `{"metadata": {...}, "data": {...}}`."""

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from messaging.dead_letters import DeadLetterQueue
 from messaging.dynamodb import USER_AGENT
-from messaging.envelope import InvalidEventError, decode_metadata
+from messaging.envelope import InvalidEventError, decode_metadata, log_keys
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -168,15 +168,8 @@ class Relay:
         # An invalid header would fail the call for all entries. Without one, only the trace is lost.
         if isinstance(trace_header, str) and 1 <= len(trace_header) <= MAX_TRACE_HEADER:
             request["TraceHeader"] = trace_header  # subscribers continue the trace of the writer
-        log_keys = {
-            "event_type": event_type,
-            "event_id": metadata.event_id,
-            "correlation_id": metadata.correlation_id,
-        }
-        for key, name in (("customer_id", "customerId"), ("order_id", "orderId")):
-            if isinstance(data.get(name), int):
-                log_keys[key] = data[name]
-        return Entry(record, request, size, log_keys)
+        ids = data.get("customerId"), data.get("orderId")
+        return Entry(record, request, size, log_keys(event_type, metadata, *ids))
 
     def _chunks(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         """Split the entries, in order, into calls within the bus's limits."""

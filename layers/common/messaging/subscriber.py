@@ -93,8 +93,6 @@ class BatchResult:
             keys = handled.delivery.envelope.log_keys
             if not handled.changed:
                 keys["changed"] = False
-            if handled.published is not None:
-                keys["published"] = handled.published.event_type
             events.append(keys)
         return {
             "events": events,

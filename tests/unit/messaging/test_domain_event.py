@@ -65,15 +65,18 @@ def test_detail_is_one_line_of_ascii_with_cents_and_utc_milliseconds() -> None:
 
 
 def test_log_keys_are_ids_and_no_data() -> None:
-    envelope = wrap(ORDER_CREATED, 3, Cause("a request"))
+    reason = ValidationFailureReason.UNKNOWN_CUSTOMER
+    refused = CustomerValidationFailed(customer_id=1, order_id=7, reason=reason)
+    of_customer = {"customer_id": 1, "order_id": 7}
+    for event, ids in ((ORDER_CREATED, {"order_id": 7}), (refused, of_customer)):
+        envelope = wrap(event, 3, Cause("a request"))
 
-    assert envelope.log_keys == {
-        "event_type": "OrderCreated",
-        "event_id": envelope.metadata.event_id,
-        "correlation_id": "a request",
-        "customer_id": 1,
-        "order_id": 7,
-    }
+        assert envelope.log_keys == {
+            "event_type": envelope.event_type,
+            "event_id": envelope.metadata.event_id,
+            "correlation_id": "a request",
+            **ids,
+        }
 
 
 def test_only_optional_fields_may_be_missing() -> None:
