@@ -93,7 +93,7 @@ def measure_speed(run: Run) -> None:
             rows,
             "Milliseconds from POST, p50 / p95. idle: one client that waits for each order. half: orders at half the "
             "throughput of the slowest system. full: 8 clients that wait for each order. Throughput: 8 clients that do "
-            "not wait, median of three rounds. The systems are looked at every 10 ms.",
+            "not wait, median of five rounds. The systems are looked at every 10 ms.",
         )
     )
     rows = []
@@ -121,7 +121,7 @@ def measure_functions(run: Run) -> None:
         starts, warms, layers = {}, {}, {}
         for function in functions.FUNCTIONS:
             run.show(f"function by itself: {function.logical_id}")
-            starts[function] = workbench.start(function, 7)
+            starts[function] = workbench.start(function, 5)
             warms[function] = workbench.warm(function, 25)
             layers[function] = workbench.layer_megabytes(function)
     run.report.goals += goals.of_functions(starts, warms, layers)

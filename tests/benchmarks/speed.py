@@ -14,7 +14,8 @@ from typing import Self
 from tests.benchmarks.systems import Design, System, Systems
 from tests.benchmarks.usage import GROUPS, cpu_between, cpu_seconds, workers
 
-WARM_UP_ORDERS = 40
+WARM_UP_ORDERS = 120
+"""As many as in a measured burst: the first one of this size costs the emulator twice the processor time."""
 WARM_UPS = 5
 """At most. A system is warm when a burst of orders starts no process any more."""
 CLIENTS = 8
@@ -27,11 +28,11 @@ LOADS = ("idle", "half", "full")
 class Sizes:
     """The number of orders of each system in each of `rounds` rounds."""
 
-    rounds: int = 3
-    idle: int = 16
+    rounds: int = 5
+    idle: int = 10
     burst: int = 120
-    full: int = 50
-    half: int = 24
+    full: int = 30
+    half: int = 15
 
 
 @dataclass

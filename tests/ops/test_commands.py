@@ -305,7 +305,8 @@ def test_a_trace_has_the_steps_of_each_function_and_a_timeline_for_each_request(
     answer = operated.api.request("POST", "/orders", json=body)
     order = answer.json()["orderId"]
 
-    traced = run_until(operated, COMPLETE, "trace", ORDER=str(order))
+    decided = f"OrderApproved: batch handled.*{COMPLETE}"
+    traced = run_until(operated, decided, "trace", ORDER=str(order))
 
     rows = re.findall(r"^ *[\d:.]+ +\+\d+ +(\S+) +(.*?) *$", traced, re.MULTILINE)
     assert set(rows) >= {
@@ -323,7 +324,8 @@ def test_a_trace_has_the_steps_of_each_function_and_a_timeline_for_each_request(
     assert operated.run("trace", CORRELATION=correlation_id).stdout == traced
 
     operated.api.cancel_order(order)
-    traced = run_until(operated, f"({COMPLETE}.*){{2}}", "trace", ORDER=str(order))
+    released = f"{COMPLETE}.*CustomerCreditReleased: batch handled.*{COMPLETE}"
+    traced = run_until(operated, released, "trace", ORDER=str(order))
 
     assert "OrderCancelled written, version 3" in traced
     assert re.search("order-history-projection +CustomerCreditReleased: ", traced)
