@@ -16,7 +16,7 @@ from tests.benchmarks.usage import GROUPS, cpu_between, cpu_seconds, workers
 
 WARM_UP_ORDERS = 120
 """As many as in a measured burst: the first one of this size costs the emulator twice the processor time."""
-WARM_UPS = 5
+WARM_UPS = 3
 """At most. A system is warm when a burst of orders starts no process any more."""
 CLIENTS = 8
 POLL_SECONDS = 0.01
@@ -28,11 +28,11 @@ LOADS = ("idle", "half", "full")
 class Sizes:
     """The number of orders of each system in each of `rounds` rounds."""
 
-    rounds: int = 5
-    idle: int = 10
+    rounds: int = 4
+    idle: int = 12
     burst: int = 120
-    full: int = 30
-    half: int = 15
+    full: int = 38
+    half: int = 18
 
 
 @dataclass
