@@ -19,23 +19,16 @@ from pydantic import BaseModel
 
 import telemetry
 from messaging.domain_event import Cause
+from rest_api import waiting
 from rest_api.authorization import Caller, trusted_caller, verifier_from_environment
 from rest_api.fields import RequestModel
 from rest_api.json_body import check_body, is_json, parse_object
 from rest_api.problems import NoSuchRouteError, to_problem
-from rest_api.waiting import (
-    RETRY_AFTER_SECONDS,
-    VIEW_SECONDS,
-    V,
-    ViewBehindError,
-    preferred_seconds,
-    wait_for,
-)
+from rest_api.waiting import V, ViewBehindError
 from shared.errors import InvalidRequestError
 from shared.idempotency import IdempotentRequest
 
 T = TypeVar("T")
-
 
 _HEADERS_READ = frozenset({"authorization", "content-type", "idempotency-key", "origin", "prefer"})
 _PREFLIGHT_LIFETIME_SECONDS = 600
@@ -102,12 +95,12 @@ class RestApi(APIGatewayRestResolver):
         The time is the preference `wait` in the header Prefer, else `default_seconds`. A result that is not accepted is
         sent with the header Retry-After.
         """
-        seconds = preferred_seconds(prefer)
+        seconds = waiting.preferred_seconds(prefer)
         if seconds is not None:
             self.headers["Preference-Applied"] = f"wait={seconds}"
-        seen = wait_for(look, is_done, default_seconds if seconds is None else seconds)
+        seen = waiting.wait_for(look, is_done, default_seconds if seconds is None else seconds)
         if not is_done(seen):
-            self.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            self.headers["Retry-After"] = str(waiting.RETRY_AFTER_SECONDS)
         return seen
 
     def find_version(
@@ -126,7 +119,7 @@ class RestApi(APIGatewayRestResolver):
             return min_version is None or (found is not None and found.version >= min_version)
 
         # Without a version, there is nothing to wait for.
-        found = self.wait(prefer if min_version else None, find, has_version, VIEW_SECONDS)
+        found = self.wait(prefer if min_version else None, find, has_version, waiting.VIEW_SECONDS)
         if found is None:
             raise unknown
         if not has_version(found):
