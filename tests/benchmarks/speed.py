@@ -28,11 +28,11 @@ LOADS = ("idle", "half", "full")
 class Sizes:
     """The number of orders of each system in each of `rounds` rounds."""
 
-    rounds: int = 4
-    idle: int = 12
+    rounds: int = 3
+    idle: int = 16
     burst: int = 120
-    full: int = 38
-    half: int = 18
+    full: int = 50
+    half: int = 24
 
 
 @dataclass
