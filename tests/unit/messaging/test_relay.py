@@ -103,6 +103,16 @@ def test_entry_is_the_outbox_item_unchanged_and_its_size_is_in_bytes(bus: Bus) -
     assert published.size == 1 + 4 + len(detail)
 
 
+def test_entry_of_a_customers_event_is_logged_with_the_customers_id(bus: Bus) -> None:
+    record = records()[0]
+    change_detail(record, lambda d: d["metadata"].update(aggregateType="Customer"))
+
+    (published,) = bus.relay.publish([record]).published
+
+    data = json.loads(image(record)["detail"]["S"])["data"]
+    assert published.log_keys["customer_id"] == data["customerId"]
+
+
 def test_valid_trace_header_is_passed_on_and_any_other_is_dropped(bus: Bus) -> None:
     header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
     valid = [header, "x", "x" * 500]
