@@ -160,7 +160,7 @@ def batch_with_a_duplicate_is_acknowledged_whole(patch: pytest.MonkeyPatch) -> N
             if published:
                 handler._repository.outbox.write(list(published.values()), writes)
         except EventAlreadyPublishedError:
-            return [Handled(delivery, False) for delivery in deliveries]
+            return [Handled(delivery, False, None) for delivery in deliveries]
         return commit(handler, deliveries)
 
     patch.setattr(SagaParticipant, "_commit", trusting)

@@ -45,7 +45,7 @@ class Handled:
 
     delivery: Delivery
     changed: bool
-    published: DomainEventEnvelope | None = None
+    published: DomainEventEnvelope | None
     """The event that was published in answer, if any."""
 
 

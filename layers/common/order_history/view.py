@@ -65,7 +65,7 @@ class OrderHistoryView:
         at = now()
         events = [Projected(d.envelope, at, len(d.message_ids)) for d in deliveries]
         stale = self.project(events)
-        return [Handled(d, guarded_document(d.envelope) not in stale) for d in deliveries]
+        return [Handled(d, guarded_document(d.envelope) not in stale, None) for d in deliveries]
 
     @survives_rotation
     def project(self, events: Sequence[Projected]) -> set[Key]:
