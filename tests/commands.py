@@ -6,11 +6,12 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
+from infra.ops import __main__ as ops
 from tests.template import ROOT
 
 
@@ -23,22 +24,21 @@ def run(
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
-def run_here(
-    main: Callable[[], None], *arguments: str, environment: Mapping[str, str]
+def run_ops(
+    *arguments: str, environment: Mapping[str, str] = {}
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command's `main` in this process, without the second that its imports take."""
-    output, errors = io.StringIO(), io.StringIO()
-    exit_code: object = 0
+    """Run `python -m infra.ops` in this process, without the second that its imports take."""
+    output, errors, exit_code = io.StringIO(), io.StringIO(), 0
     with (
         patch.dict(os.environ, environment),
-        patch.object(sys, "argv", ["command", *arguments]),
+        patch.object(sys, "argv", ["infra.ops", *arguments]),
         patch.object(sys, "stdin", io.StringIO()),
+        patch.object(ops, "handle_interrupts"),  # pytest handles them
         redirect_stdout(output),
         redirect_stderr(errors),
     ):
         try:
-            main()
-        except SystemExit as error:
-            exit_code = error.code
-    code = exit_code if isinstance(exit_code, int) else 1
-    return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
+            ops.main()
+        except SystemExit as end:
+            exit_code = int(end.code or 0)
+    return subprocess.CompletedProcess(arguments, exit_code, output.getvalue(), errors.getvalue())

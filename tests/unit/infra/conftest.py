@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from infra.ops.__main__ import main
 from infra.ops.target import Target
+from tests.commands import run_ops
 from tests.template import DEVELOPMENT
 
 KINDS = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::SQS::Queue"}
@@ -26,7 +26,6 @@ class OpsStack:
     """The stack, and the commands as their user runs them."""
 
     target: Target
-    capture: pytest.CaptureFixture[str]
 
     def deploy(self) -> OpsStack:
         found = DEVELOPMENT.all_resources.items()
@@ -38,17 +37,9 @@ class OpsStack:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run the command; return its exit code and all that it printed."""
-        code: Any = 0
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["infra.ops", *arguments])
-            patch.setattr(Target, "of", lambda *_: self.target)
-            patch.setattr("infra.ops.__main__.handle_interrupts", lambda: None)
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code
-        printed = self.capture.readouterr()
-        return int(code or 0), printed.out + printed.err
+        with patch.object(Target, "of", lambda *_: self.target):
+            done = run_ops(*arguments)
+        return done.returncode, done.stdout + done.stderr
 
     def put_item(self, table: str, **attributes: Any) -> None:
         """Put an item of strings and numbers, or of attributes in DynamoDB's JSON."""
@@ -104,9 +95,7 @@ class OpsStack:
 
 
 @pytest.fixture
-def stack(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[OpsStack]:
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpsStack]:
     monkeypatch.setattr("infra.ops.dead_letters.LONG_POLL_SECONDS", 0)
     with mock_aws():
-        yield OpsStack(Target("embedded", boto3.Session(), stack_name="shop"), capsys).deploy()
+        yield OpsStack(Target("embedded", boto3.Session(), stack_name="shop")).deploy()

@@ -205,10 +205,8 @@ def test_edits_that_cannot_be_sent_are_refused(stack: OpsStack, tmp_path: Path) 
     assert stack.bodies(DEAD) + stack.bodies(RELAY_DEAD) == ["o" * MAX_BYTES, "a"]
 
 
-def test_two_stacks_keep_their_queues_apart(
-    stack: OpsStack, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = OpsStack(Target("embedded", boto3.Session(), stack_name="shop-dev"), capsys).deploy()
+def test_two_stacks_keep_their_queues_apart(stack: OpsStack) -> None:
+    other = OpsStack(Target("embedded", boto3.Session(), stack_name="shop-dev")).deploy()
     other.put(DEAD, "dev")
 
     assert "all empty" in stack.run("dlq")[1]

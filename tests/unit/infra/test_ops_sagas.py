@@ -121,10 +121,8 @@ def test_a_decided_order_is_not_resumed(stack: OpsStack) -> None:
         assert (code, f"is {state}: nothing to do" in output) == (0, True)
 
 
-def test_an_unknown_saga_or_stack_is_an_error(
-    stack: OpsStack, orders: StuckOrders, capsys: pytest.CaptureFixture[str]
-) -> None:
-    missing = OpsStack(Target("embedded", boto3.Session(), stack_name="nothing"), capsys)
+def test_an_unknown_saga_or_stack_is_an_error(stack: OpsStack, orders: StuckOrders) -> None:
+    missing = OpsStack(Target("embedded", boto3.Session(), stack_name="nothing"))
     for on, arguments, text in (
         (stack, ("trace", "--order", "8"), "There is no order 8"),
         (stack, ("resume", "--order", "8"), "There is no order 8"),
@@ -154,7 +152,7 @@ def test_a_trace_has_the_steps_in_the_order_of_time_with_failures_and_redeliveri
         (2, "CustomersSubscriberLogGroup", failed),
         (1, "OrdersOutboxRelayLogGroup", {"message": "events published", "events": [event, other]}),
     ):
-        stack.log(group, {"timestamp": f"2026-11-24 13:00:0{second},000+0000", **line})
+        stack.log(group, {"timestamp": f"2026-11-24T13:00:0{second}.000Z", **line})
 
     _, traced = stack.run("trace", "--correlation", "c")
 
