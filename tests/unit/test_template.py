@@ -443,7 +443,8 @@ def test_each_section_sets_every_parameter_that_matters_for_security_or_cost() -
 def test_a_build_for_aws_is_not_cached_and_expands_loops() -> None:
     for environment in ("dev", "prod"):
         settings = SAMCONFIG[environment]["global"]["parameters"]
-        assert "cached" not in settings | SAMCONFIG[environment].get("build", {})
+        build = SAMCONFIG[environment].get("build", {}).get("parameters", {})
+        assert "cached" not in settings | build
         assert settings["language_extensions"]
         deploy = SAMCONFIG[environment]["deploy"]["parameters"]
         assert "CAPABILITY_AUTO_EXPAND" in deploy["capabilities"]
