@@ -211,9 +211,10 @@ def _comparison(run: Run, alone: dict[str, Counted], lost: dict[str, losses.Loss
             "does less than ours",
         ),
         rows,
-        "All peers validate requests alike, write the same log line per invocation (without metrics), have a role per function, report partial "
-        "batch failures, and keep the same documents and indexes of orders and customers. The time of Step Functions on the emulator is not comparable and not "
-        "measured: its steps are calls inside the emulator, without HTTP, IAM or Lambda.",
+        "All peers validate requests alike, write the same log line per invocation (without metrics), have a role per "
+        "function, report partial batch failures, and keep the same documents and indexes of orders and customers. The "
+        "time of Step Functions on the emulator is not comparable and not measured: its steps are calls inside the "
+        "emulator, without HTTP, IAM or Lambda.",
     )
 
 

@@ -61,10 +61,8 @@ def _version_1(system: System, name: str) -> Iterator[Callable[[], int]]:
     """Run a copy of the subscriber that knows version 1 only, on the same queue. Yield a count of refused events."""
     older = f"{STACK_NAME}-{name}-version-1"
     functions: Any = system.functions
-    logs, log_group = (
-        DeployedStack(system.stack.aws_endpoint_url).client("logs"),
-        f"/aws/lambda/{older}",
-    )
+    logs = DeployedStack(system.stack.aws_endpoint_url).client("logs")
+    log_group = f"/aws/lambda/{older}"
     logs.create_log_group(logGroupName=log_group)
     shipped = functions.get_function_configuration(FunctionName=f"{STACK_NAME}-{name}")
     archive = io.BytesIO(zipped(PROJECT / "functions" / SUBSCRIBERS[name], bytecode=False))

@@ -35,14 +35,16 @@ def log(message: str, **keys: Any) -> None:
 
 
 def log_keys(message: Item) -> Item:
-    """Return the log keys of a delivered event."""
+    """Return the log keys of a delivered event: of an order's, without the customer."""
     metadata, data = message["detail"]["metadata"], message["detail"]["data"]
-    ids = (("customer_id", "customerId"), ("order_id", "orderId"))
+    ids = {"customer_id": data.get("customerId"), "order_id": data.get("orderId")}
+    if metadata["aggregateType"] == "Order":
+        del ids["customer_id"]
     return {
         "event_type": message["detail-type"],
         "event_id": metadata["eventId"],
         "correlation_id": metadata["correlationId"],
-        **{key: data[name] for key, name in ids if name in data},
+        **{key: value for key, value in ids.items() if value is not None},
     }
 
 
