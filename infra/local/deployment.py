@@ -16,15 +16,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from infra.local.build import HOST, Build, Template, zipped
-from infra.local.deployed_stack import (
-    STACK_NAME,
-    DeployedStack,
-    SignedByCaller,
-    aws_session,
-    short,
-)
+from infra.local.deployed_stack import STACK_NAME, DeployedStack, aws_session, short
 from infra.local.emulators import wait_until_ready
 from infra.local.processes import EmbeddedError, Process, wait_until
+from infra.local.warm_up import SignedByCaller, warm_up
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import (
@@ -96,7 +91,7 @@ class Deployment:
         with step("Starting the functions"):
             is_signed = self.parameters.get("ApiAuthorizer") == "AWS_IAM"
             try:
-                self.stack.warm_up(SignedByCaller(aws_session()) if is_signed else None)
+                warm_up(self.stack, SignedByCaller(aws_session()) if is_signed else None)
             except EmbeddedError as error:
                 # The URI itself may contain a password.
                 hint = "\nMONGODB_URI must name a MongoDB that the functions' containers reach."

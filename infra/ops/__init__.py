@@ -4,7 +4,7 @@ They use AWS's APIs only, so they work on an emulator and on AWS.
 """
 
 import sys
+from pathlib import Path
 
-from infra.local.build import PROJECT
-
-sys.path.append(str(PROJECT / "layers/common"))  # for infra.ops.domain
+# For infra.ops.domain.
+sys.path.append(str(Path(__file__).parents[2] / "layers/common"))

@@ -9,8 +9,9 @@ import boto3
 import pytest
 
 from infra.local.api_client import ApiClient
-from infra.local.deployed_stack import REGION, STACK_NAME, SignedByCaller, aws_session
+from infra.local.deployed_stack import REGION, STACK_NAME, aws_session
 from infra.local.stack import EmbeddedStack
+from infra.local.warm_up import SignedByCaller
 from infra.ops.target import Target
 from tests.e2e.test_saga import decided
 from tests.ops.conftest import Operated

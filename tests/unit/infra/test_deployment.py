@@ -10,7 +10,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.local import deployed_stack
+from infra.local import warm_up
 from infra.local.build import Build
 from infra.local.deployed_stack import DeployedStack, short
 from infra.local.deployment import Deployment
@@ -52,7 +52,7 @@ def test_function_that_cannot_start_fails_at_once() -> None:
 
     async def ask() -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            await deployed_stack._wait_until_answered(client, "http://127.0.0.1/orders")
+            await warm_up._wait_until_answered(client, "http://127.0.0.1/orders")
 
     reason = r"cannot start\. Worker init failed: No module named 'x'"
     with pytest.raises(EmbeddedError, match=reason):
