@@ -25,7 +25,7 @@ from tests.chaos.http import Request, Response
 
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
 QUIET_SECONDS = 1.5
-WARM_UP_ORDERS = 2
+WARM_UP_ORDERS = 6
 STATES = {
     "RecordOrder": ("PutItem", 1),
     "ReserveCredit": ("TransactWriteItems", 4),

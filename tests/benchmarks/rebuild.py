@@ -67,7 +67,7 @@ def main(events: list[int]) -> None:
 def measure(system: System, project: Path, sizes: Sequence[int]) -> Iterator[tuple[int, float]]:
     """Fill the outboxes with each number of events. Yield all that they have, and the seconds of a rebuild.
 
-    `project` has the operator's tool. Other parts of the benchmark may have left events.
+    `project` has the operator's tool.
     """
     _stop_relays(system)
     _rebuild(system, project)  # starts the functions

@@ -6,10 +6,11 @@ The benchmark reads tables and views directly, so that looking costs the measure
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -213,13 +214,15 @@ class Systems:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop_all_but(())
+        self.stop_all()
 
-    def stop_all_but(self, designs: Collection[Design]) -> None:
-        """Stop the other systems: even idle ones take processor time."""
+    def stop_all(self) -> None:
+        """Stop the systems, since even idle ones take processor time, and delete their data."""
         with ExitStack() as stopped:
-            for name in self._running.keys() - {design.name for design in designs}:
-                stopped.enter_context(self._running.pop(name)[1])
+            for system, context in self._running.values():
+                stopped.callback(shutil.rmtree, system.directory)
+                stopped.enter_context(context)
+        self._running.clear()
 
     def __getitem__(self, design: Design) -> System:
         if design.name not in self._running:
