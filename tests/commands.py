@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import patch
 
-from infra.ops import __main__ as ops
 from tests.template import ROOT
 
 
@@ -24,21 +25,26 @@ def run(
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
-def run_ops(
-    *arguments: str, environment: Mapping[str, str] = {}
+def run_here(
+    module: ModuleType, *arguments: str, environment: Mapping[str, str | None] = {}
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m infra.ops` in this process, without the second that its imports take."""
+    """Run the module's `main` in this process, without the second that its imports take."""
     output, errors, exit_code = io.StringIO(), io.StringIO(), 0
+    given = {name: value for name, value in environment.items() if value is not None}
     with (
-        patch.dict(os.environ, environment),
-        patch.object(sys, "argv", ["infra.ops", *arguments]),
+        patch.dict(os.environ, given),
+        patch.object(sys, "argv", [module.__name__, *arguments]),
         patch.object(sys, "stdin", io.StringIO()),
-        patch.object(ops, "handle_interrupts"),  # pytest handles them
+        patch.object(signal, "signal"),  # pytest handles them
         redirect_stdout(output),
         redirect_stderr(errors),
     ):
+        for name in environment.keys() - given.keys():
+            os.environ.pop(name, None)
         try:
-            ops.main()
+            module.main()
         except SystemExit as end:
-            exit_code = int(end.code or 0)
+            exit_code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
     return subprocess.CompletedProcess(arguments, exit_code, output.getvalue(), errors.getvalue())

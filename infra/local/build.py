@@ -1,6 +1,7 @@
 """Run `sam build` for one Python and one platform."""
 
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -8,7 +9,7 @@ import platform
 import sys
 import time
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ ARCHITECTURE = "arm64" if platform.machine().lower() in {"arm64", "aarch64"} els
 LAMBDA_RUNTIME = "python3.14"
 # Without bytecode SAM takes twice as long to start. Make's variables would override those of the layers' Makefiles.
 NOT_INHERITED = {"PYTHONDONTWRITEBYTECODE", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"}
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it
 
 Template = dict[str, Any]
 
@@ -74,12 +77,16 @@ class Build:
 
     def template(self) -> Template:
         """Return the built template with its loops expanded."""
-        built = yaml.safe_load((self.artifacts / "template.yaml").read_text())
+        built = yaml.load((self.artifacts / "template.yaml").read_text(), LOADER)  # noqa: S506, both are safe
         template: Template = expand_loops(built)
         return template
 
     def run(self, logs: Path) -> None:
-        """Build the artifacts from the current source. Raises: EmbeddedError with SAM's output."""
+        """Build the artifacts from the current source, unless it was built. Raises: EmbeddedError with SAM's output."""
+        built, source = self.root / "built", self._source()
+        if built.exists() and built.read_text() == source and self.artifacts.exists():
+            return  # SAM takes two seconds to find that out
+        built.unlink(missing_ok=True)
         for directory in (logs, self.root):
             directory.mkdir(parents=True, exist_ok=True)
         # SAM asks PyPI for its newest version unless it did so recently. Offline that takes seconds.
@@ -102,6 +109,21 @@ class Build:
             "LAYER_PYTHON": sys.executable,
         }
         run_to_end(command, logs / "sam-build.log", environment, self.project)
+        built.write_text(source)
+
+    def _source(self) -> str:
+        """Return a digest of all that a build depends on."""
+        project = self.project
+        files = [
+            *project.glob("*.yaml"),
+            *project.glob("infra/*.yaml"),
+            PROJECT / "requirements-dev.txt",
+        ]
+        files += [f for name in ("functions", "layers") for f in (project / name).rglob("*")]
+        digest = hashlib.sha256(sys.version.encode())
+        for file in sorted(f for f in files if f.is_file() and f.parent.name != "__pycache__"):
+            digest.update(f"{file}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Exclude other builds, and deployments of this build, during the block."""
@@ -116,17 +138,22 @@ def inherited_environment(without: Collection[str] = ()) -> dict[str, str]:
 def zipped(*directories: Path, bytecode: bool = True) -> bytes:
     """Return the directories' files as one archive. Equal files give equal bytes. A later directory wins."""
     files = {
-        str(file.relative_to(directory)): file
+        str(file.relative_to(directory)): file.read_bytes()
         for directory in directories
         for file in directory.rglob("*")
         if file.is_file() and (bytecode or file.parent.name != "__pycache__")
     }
+    return archive_of(files)
+
+
+def archive_of(files: Mapping[str, bytes]) -> bytes:
+    """Return an archive of the files, given by name."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zip_file:
-        for name, file in sorted(files.items()):
+        for name, content in sorted(files.items()):
             member = zipfile.ZipInfo(name)  # dated 1980, whatever the file's date
             member.external_attr = 0o644 << 16
-            zip_file.writestr(member, file.read_bytes())
+            zip_file.writestr(member, content)
     return archive.getvalue()
 
 

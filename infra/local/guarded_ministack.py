@@ -21,7 +21,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]", "host.docker.internal"})
 API_PREFIX = "/_aws/execute-api/"
 # Maximum number of concurrent requests per route of the API. The others wait. A cold stack would otherwise start one
-# worker process (55 MB, 0.6 s of CPU) for each concurrent request.
+# worker process (55 MB, 0.4 s of CPU) for each concurrent request.
 MAX_CONCURRENT_REQUESTS = max(8, 2 * (os.cpu_count() or 1))
 # The same for requests that ask a function to wait. They are counted apart, so that they hold up only each other.
 MAX_WAITING_REQUESTS = 2 * MAX_CONCURRENT_REQUESTS

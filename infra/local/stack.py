@@ -93,7 +93,9 @@ class EmbeddedStack:
             directories.root.mkdir(parents=True, mode=0o700)
             uri = emulators.with_database(mongodb_uri or emulators.mongodb_uri(mongodb_port))
             endpoint_url, build = f"http://{LOCALHOST}:{port}", Build(RUNTIME, HOST, project)
-            stack = cls(Deployment(endpoint_url, uri, log_level, parameters, build), directories)
+            layers = directories.data / "layers"
+            deployment = Deployment(endpoint_url, uri, log_level, parameters, build, layers=layers)
+            stack = cls(deployment, directories)
             try:
                 stack._spawn(emulators.start_ministack, port)
                 if not mongodb_uri:
@@ -115,7 +117,8 @@ class EmbeddedStack:
         build = Build(RUNTIME, HOST, Path(record.pop("project")))
         processes = [Process(**process) for process in record.pop("processes")]
         base_url = record.pop("base_url")
-        return cls(Deployment(**record, build=build), directories, processes, base_url)
+        deployment = Deployment(**record, build=build, layers=directories.data / "layers")
+        return cls(deployment, directories, processes, base_url)
 
     @staticmethod
     def ports() -> list[int]:

@@ -16,10 +16,11 @@ from pymongo.database import Database
 from infra.local.api_client import ApiClient, wait_until
 from infra.local.deployed_stack import STACK_NAME
 from infra.local.stack import EmbeddedStack
+from infra.ops import __main__ as ops
 from infra.ops.audit import audit, queue_depths
 from infra.ops.target import Target
 from order_history.view import RECENT_ORDERS
-from tests.commands import run_ops
+from tests.commands import run_here
 
 SETTLE_SECONDS = 90
 TABLES = ("Customers", "Orders", "CustomersOutbox", "OrdersOutbox")
@@ -41,7 +42,7 @@ class Operated:
         )
         port = self.stack.aws_endpoint_url.rsplit(":", 1)[1]
         variables = {**misleading, "AWS_PROFILE": "missing", "PORT": port, **environment}
-        return run_ops(*command, environment=variables)
+        return run_here(ops, *command, environment=variables)
 
     @property
     def sqs(self) -> Any:

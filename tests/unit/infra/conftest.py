@@ -14,8 +14,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from infra.ops import __main__ as ops
 from infra.ops.target import Target
-from tests.commands import run_ops
+from tests.commands import run_here
 from tests.template import DEVELOPMENT
 
 KINDS = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::SQS::Queue"}
@@ -38,7 +39,7 @@ class OpsStack:
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run the command; return its exit code and all that it printed."""
         with patch.object(Target, "of", lambda *_: self.target):
-            done = run_ops(*arguments)
+            done = run_here(ops, *arguments)
         return done.returncode, done.stdout + done.stderr
 
     def put_item(self, table: str, **attributes: Any) -> None:

@@ -14,7 +14,7 @@ from infra.local import stack
 from infra.local.processes import LOCALHOST, free_port
 from infra.local.stack import EmbeddedStack
 from infra.local.target import Target
-from tests.commands import run
+from tests.commands import run_here
 
 
 def test_wrong_settings_are_one_clear_line() -> None:
@@ -30,7 +30,7 @@ def test_wrong_settings_are_one_clear_line() -> None:
         ({"TARGET": "aws"}, "sam deploy"),
     ):
         variables = {"PORT": str(free_port()), "MONGODB_URI": "", **environment}
-        done = run(sys.executable, "-m", "infra.local", "up", environment=variables)
+        done = run_here(command_line, "up", environment=variables)
         assert done.returncode != 0, environment
         assert expected in done.stderr, done.stderr
         assert "Traceback" not in done.stderr

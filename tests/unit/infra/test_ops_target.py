@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import pytest
 
 from infra.local.build import PROJECT
-from infra.ops.__main__ import cli
+from infra.ops import __main__ as ops
 from infra.ops.target import Target
-from tests.commands import run
+from tests.commands import run_here
 
 NOWHERE = "http://127.0.0.1:1"
 KEYS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
@@ -48,13 +47,13 @@ def test_a_mistake_is_answered_with_one_line() -> None:
         ({"PORT": "no number"}, "--port", 2),
         ({"LIMIT": "0"}, "--limit", 2),
     ):
-        done = run(sys.executable, "-m", "infra.ops", "dlq", environment=bare | environment)
+        done = run_here(ops, "dlq", environment=bare | environment)
         assert (done.returncode, text in done.stderr) == (code, True), done
         assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_each_command_has_a_make_target_and_a_row_with_its_variables() -> None:
-    for name, command in cli.commands.items():
+    for name, command in ops.cli.commands.items():
         rule = rf"^{name}: install ## .*\n(?:.*\n)?\t.*infra\.ops {name}$"
         assert re.search(rule, MAKEFILE, re.MULTILINE), name
         (row,) = re.findall(rf"^\| `make {name}[ `].*$", DOCUMENT, re.MULTILINE)
