@@ -27,8 +27,13 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedSt
         yield stack
         left = workers(stack)
         assert left
-    _, alive = psutil.wait_procs(left, timeout=10)  # a zombie is left until init reaps it
-    assert [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE] == []
+    assert still_running(left) == []
+
+
+def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those of the processes that do not end. A zombie has ended, and is left until init reaps it."""
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def workers(stack: EmbeddedStack) -> list[psutil.Process]:

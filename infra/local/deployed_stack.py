@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 STACK_NAME = "customers-and-orders"
 REGION = "us-east-1"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-# Ignore proxies of the user's environment. An emulator has no host name for each bucket.
-CLIENT_CONFIG = Config(proxies={}, s3={"addressing_style": "path"})
+# Ignore proxies of the user's environment. An emulator has no host name for each bucket. It answers at once or is down.
+CLIENT_CONFIG = Config(
+    proxies={},
+    s3={"addressing_style": "path"},
+    retries={"total_max_attempts": 2, "mode": "standard"},
+)
 CREDENTIALS_IN_URI = re.compile(r"//[^/@\s]*@")
 
 
