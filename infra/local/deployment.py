@@ -238,8 +238,8 @@ def linked(layer: Path, archive: bytes, layers: Path) -> bytes:
     if not copy.exists():
         shutil.copytree(layer, copy, copy_function=_link_or_copy)
     site = Path("python/lib") / RUNTIME / "site-packages/layer.pth"
-    content = f"import sys; sys.path.insert(0, {str(copy / 'python')!r})"
-    return archive_of({str(site): content.encode()})
+    content = f"import sys; sys.path.insert(0, {str(copy / 'python')!a})"
+    return archive_of({str(site): content.encode("ascii")})
 
 
 def _link_or_copy(file: str, to: str) -> None:
