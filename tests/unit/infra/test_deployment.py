@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -40,6 +42,26 @@ def test_errors_name_the_reason_without_template_and_password(
         assert "secret" not in str(error.value)
         assert "Resources" not in str(error.value)
     assert len(short("x" * 60_000)) < 400
+
+
+def test_only_a_changed_source_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builds = ""
+    build, module = Build("python3.11", "host", tmp_path), tmp_path / "layers/common/module.py"
+    module.parent.mkdir(parents=True)
+
+    def run_sam(*_: object) -> None:
+        nonlocal builds
+        builds += module.read_text()
+        build.artifacts.mkdir(exist_ok=True)
+        if builds == "ab":
+            raise EmbeddedError("interrupted")
+
+    monkeypatch.setattr("infra.local.build.run_to_end", run_sam)
+    for source, expected in (("a", "a"), ("a", "a"), ("b", "ab"), ("b", "abb"), ("b", "abb")):
+        module.write_text(source)
+        with suppress(EmbeddedError):
+            build.run(tmp_path / "logs")
+        assert builds == expected
 
 
 def test_function_that_cannot_start_fails_at_once() -> None:
