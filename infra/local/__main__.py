@@ -224,7 +224,8 @@ def _launch(where: Target, **options: Any) -> EmbeddedStack:
     try:
         return EmbeddedStack.launch(port=where.port, step=step, **options)
     except AlreadyRunningError as running:
-        console.print(f"{running}  (`make down` stops it)")
+        deploy, stop = where.hint("deploy-local"), where.hint("down")
+        console.print(f"{running}\n{deploy} deploys changed code, {stop} stops it.")
         sys.exit(0)
 
 

@@ -147,7 +147,7 @@ def require_free(port: int, variable: str) -> None:
             reason = error.strerror
     if reason:
         raise EmbeddedError(
-            f"Port {port}: {reason}. Choose another: make up {variable}={port + 10}"
+            f"Port {port}: {reason}. Choose another, such as {variable}={port + 10}"
         )
 
 

@@ -62,6 +62,10 @@ class Target:
         name = os.environ.get("STACK_NAME", STACK_NAME) if self.name == "aws" else STACK_NAME
         return DeployedStack(self.endpoint_url, name)
 
+    def hint(self, command: str) -> str:
+        """Return the command of make for this port."""
+        return f"`make {command}{'' if self.port == DEFAULT_PORT else f' PORT={self.port}'}`"
+
     def base_url(self) -> str:
         """Return the API's base URL. Raises: EmbeddedError with the command that deploys it."""
         if self.name == "embedded":
@@ -78,7 +82,7 @@ class Target:
         stack = EmbeddedStack.find(directory_of(self.port))
         if stack is not None and stack.is_running():
             return stack
-        hint = "`make up` starts it."
+        hint = f"{self.hint('up')} starts it."
         if others := [port for port in EmbeddedStack.ports() if port != self.port]:
             ports = ", ".join(map(str, others))
             hint = f"An instance is recorded on port {ports}: add PORT={others[0]}."

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -110,8 +111,9 @@ def queue_depth(sqs: Any, url: str) -> int:
 def explain(error: Exception) -> str:
     """Return one line: what failed and what to do."""
     if isinstance(error, EndpointConnectionError):
-        url = error.kwargs.get("endpoint_url")
-        return f"Nothing answers at {url}. `make up` starts an emulator on PORT; TARGET chooses another place."
+        url = error.kwargs["endpoint_url"]
+        start = f"`make up PORT={urlsplit(url).port}` starts the local stack there"
+        return f"Nothing answers at {url}. {start}; TARGET chooses another place."
     if isinstance(error, NoCredentialsError | NoRegionError):
         return f"{str(error).rstrip('.')}. Set AWS_PROFILE and AWS_DEFAULT_REGION, or run `aws configure`."
     return " ".join(str(error).split()) or type(error).__name__

@@ -30,7 +30,6 @@ BATCH_GET_KEYS = 100
 REQUEST_TIMEOUT_SECONDS = 90.0
 DECIDED = frozenset({"APPROVED", "REJECTED"})
 BASELINE_COMMIT = "9fc5dcc"
-"""The last commit whose subscribers handle one message at a time."""
 PEERS = Path(__file__).parent / "peers"
 
 
@@ -53,7 +52,12 @@ def _peer(name: str, title: str, lacks: str) -> Design:
 
 
 OURS = Design("ours", "Customers and Orders", project=PROJECT)
-BASELINE = Design("baseline", f"ours at {BASELINE_COMMIT}", "batches", project=Path())
+BASELINE = Design(
+    "baseline",
+    f"ours at {BASELINE_COMMIT}",
+    "batches, search of names, erasure, deadline of PENDING orders",
+    project=Path(),
+)
 BARE = _peer("bare", "bare boto3 with batches", "")
 INBOX = _peer("inbox", "inbox table", "batches: one message at a time")
 DUAL_WRITE = _peer(
