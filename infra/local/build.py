@@ -6,6 +6,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 import zipfile
@@ -83,8 +84,10 @@ class Build:
 
     def run(self, logs: Path) -> None:
         """Build the artifacts from the current source, unless it was built. Raises: EmbeddedError with SAM's output."""
-        built, source = self.root / "built", self._source()
-        if built.exists() and built.read_text() == source and self.artifacts.exists():
+        built, source, cache = self.root / "built", self._source(), self.root / "cache"
+        if not built.exists():  # the last build was interrupted, so SAM's cache may be wrong
+            shutil.rmtree(cache, ignore_errors=True)
+        elif built.read_text() == source + self._artifacts():
             return  # SAM takes two seconds to find that out
         built.unlink(missing_ok=True)
         for directory in (logs, self.root):
@@ -98,7 +101,7 @@ class Build:
             *("--config-env", "emulators"),
             *("--template-file", str(self.project / "template.yaml")),
             *("--build-dir", str(self.artifacts)),
-            *("--cache-dir", str(self.root / "cache")),
+            *("--cache-dir", str(cache)),
         ]
         environment = inherited_environment(NOT_INHERITED) | {
             **self.sam_settings,
@@ -109,21 +112,25 @@ class Build:
             "LAYER_PYTHON": sys.executable,
         }
         run_to_end(command, logs / "sam-build.log", environment, self.project)
-        built.write_text(source)
+        if self._source() == source:  # else it was changed during the build
+            built.write_text(source + self._artifacts())
 
     def _source(self) -> str:
-        """Return a digest of all that a build depends on."""
-        project = self.project
-        files = [
-            *project.glob("*.yaml"),
-            *project.glob("infra/*.yaml"),
-            PROJECT / "requirements-dev.txt",
-        ]
-        files += [f for name in ("functions", "layers") for f in (project / name).rglob("*")]
+        """Return a digest of the files that a build depends on."""
+        files = [*self.project.glob("*.yaml"), *self.project.glob("infra/*.yaml")]
+        files.append(PROJECT / "requirements-dev.txt")
+        for project in {PROJECT, self.project}:  # the benchmark's peers have layers of this project
+            files += [f for name in ("functions", "layers") for f in (project / name).rglob("*")]
         digest = hashlib.sha256(sys.version.encode())
         for file in sorted(f for f in files if f.is_file() and f.parent.name != "__pycache__"):
             digest.update(f"{file}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
+
+    def _artifacts(self) -> str:
+        """Return a digest of the artifacts' names, sizes and dates. It changes if one of them is changed or deleted."""
+        found = ((str(file), file.stat()) for file in sorted(self.artifacts.rglob("*")))
+        states = [(name, state.st_size, state.st_mtime_ns) for name, state in found]
+        return hashlib.sha256(repr(states).encode()).hexdigest()
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Exclude other builds, and deployments of this build, during the block."""

@@ -236,10 +236,14 @@ def linked(layer: Path, archive: bytes, layers: Path) -> bytes:
     """
     copy = layers / hashlib.sha256(archive).hexdigest()
     if not copy.exists():
-        shutil.copytree(layer, copy, copy_function=_link_or_copy)
+        unfinished = copy.with_suffix(".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(layer, unfinished, copy_function=_link_or_copy)
+        unfinished.rename(copy)
     site = Path("python/lib") / RUNTIME / "site-packages/layer.pth"
-    content = f"import sys; sys.path.insert(0, {str(copy / 'python')!a})"
-    return archive_of({str(site): content.encode("ascii")})
+    # ASCII, because Python reads the file in the locale's encoding.
+    path = f"os.fsdecode({os.fsencode(copy / 'python')!r})"
+    return archive_of({str(site): f"import os, sys; sys.path.insert(0, {path})".encode()})
 
 
 def _link_or_copy(file: str, to: str) -> None:

@@ -137,5 +137,7 @@ def main(environments: list[Environment]) -> None:
 if __name__ == "__main__":
     try:
         main([Environment(*pair) for pair in zip(sys.argv[1::2], sys.argv[2::2], strict=True)])
+    except KeyboardInterrupt:
+        sys.exit(130)
     except PermissionError as error:
         sys.exit(f"{error.filename}: permission denied. Does it belong to another user?")

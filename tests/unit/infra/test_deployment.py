@@ -44,7 +44,9 @@ def test_errors_name_the_reason_without_template_and_password(
     assert len(short("x" * 60_000)) < 400
 
 
-def test_only_a_changed_source_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_changed_source_or_artifact_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     builds = ""
     build, module = Build("python3.11", "host", tmp_path), tmp_path / "layers/common/module.py"
     module.parent.mkdir(parents=True)
@@ -53,15 +55,25 @@ def test_only_a_changed_source_is_built(tmp_path: Path, monkeypatch: pytest.Monk
         nonlocal builds
         builds += module.read_text()
         build.artifacts.mkdir(exist_ok=True)
+        artifact.touch()
         if builds == "ab":
             raise EmbeddedError("interrupted")
+        if builds == "abbc":
+            module.write_text("changed while it is built")
 
     monkeypatch.setattr("infra.local.build.run_to_end", run_sam)
-    for source, expected in (("a", "a"), ("a", "a"), ("b", "ab"), ("b", "abb"), ("b", "abb")):
+    artifact = build.artifacts / "template.yaml"
+    for source, expected in (
+        *(("a", "a"), ("a", "a"), ("b", "ab"), ("b", "abb"), ("b", "abb")),
+        *(("c", "abbc"), ("c", "abbcc"), ("c", "abbcc")),
+    ):
         module.write_text(source)
         with suppress(EmbeddedError):
             build.run(tmp_path / "logs")
         assert builds == expected
+    artifact.unlink()
+    build.run(tmp_path / "logs")
+    assert artifact.exists()
 
 
 def test_function_that_cannot_start_fails_at_once() -> None:
