@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 from pymongo import MongoClient
 
 from infra.local.api_client import ApiClient
@@ -113,7 +114,9 @@ class System:
             "customerId": customers[number % len(customers)],
         }
         response = self._api.request("POST", "/orders", json=body)
-        response.raise_for_status()
+        if response.is_error:
+            answer = f"{self.design.title} answered {response.status_code}: {response.text}"
+            raise httpx.HTTPStatusError(answer, request=response.request, response=response)
         return int(response.json()["orderId"])
 
     def _time_of_one_order(self) -> float:
