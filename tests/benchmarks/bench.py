@@ -121,7 +121,7 @@ def measure_functions(run: Run) -> None:
         starts, warms, layers = {}, {}, {}
         for function in functions.FUNCTIONS:
             run.show(f"function by itself: {function.logical_id}")
-            starts[function] = workbench.start(function, 5)
+            starts[function] = workbench.start(function, 7)
             warms[function] = workbench.warm(function, 25)
             layers[function] = workbench.layer_megabytes(function)
     run.report.goals += goals.of_functions(starts, warms, layers)

@@ -149,7 +149,7 @@ def of_functions(
                 f"{largest:.1f} MB",
                 largest <= limit,
                 "a function should load only the packages that it imports",
-                "all functions share one layer of dependencies",
+                "the API of Order history also loads MongoDB's driver, which has 9.5 MB with its bytecode",
             )
         )
     return found
