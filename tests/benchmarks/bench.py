@@ -93,7 +93,7 @@ def measure_speed(run: Run) -> None:
             rows,
             "Milliseconds from POST, p50 / p95. idle: one client that waits for each order. half: orders at half the "
             "throughput of the slowest system. full: 8 clients that wait for each order. Throughput: 8 clients that do "
-            "not wait, median of three rounds. Tables and views are read every 10 ms.",
+            "not wait, median of five rounds. Tables and views are read every 10 ms.",
         )
     )
     rows = []

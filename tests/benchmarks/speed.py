@@ -15,7 +15,7 @@ from tests.benchmarks.systems import Design, System, Systems
 from tests.benchmarks.usage import GROUPS, cpu_between, cpu_seconds, workers
 
 WARM_UP_ORDERS = 120
-"""As many as in a measured burst: the first one of this size costs the emulator twice the processor time."""
+"""The first burst costs the emulator twice the processor time."""
 WARM_UPS = 3
 """At most. A system is warm when a burst of orders starts no process any more."""
 CLIENTS = 8
@@ -28,11 +28,11 @@ LOADS = ("idle", "half", "full")
 class Sizes:
     """The number of orders of each system in each of `rounds` rounds."""
 
-    rounds: int = 3
-    idle: int = 16
-    burst: int = 120
-    full: int = 50
-    half: int = 24
+    rounds: int = 5
+    idle: int = 10
+    burst: int = 80
+    full: int = 30
+    half: int = 16
 
 
 @dataclass
