@@ -34,6 +34,8 @@ class Directories:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.data, self.logs, self.record = root / "data", root / "logs", root / "instance.json"
+        # The layers' files, which the functions of all workers read.
+        self.layers = self.data / "layers"
         # Locked while the instance starts, changes or stops. Outside `root`, which is deleted.
         self.lock = root.with_name(f"{root.name}.lock")
 

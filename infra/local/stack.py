@@ -93,8 +93,9 @@ class EmbeddedStack:
             directories.root.mkdir(parents=True, mode=0o700)
             uri = emulators.with_database(mongodb_uri or emulators.mongodb_uri(mongodb_port))
             endpoint_url, build = f"http://{LOCALHOST}:{port}", Build(RUNTIME, HOST, project)
-            layers = directories.data / "layers"
-            deployment = Deployment(endpoint_url, uri, log_level, parameters, build, layers=layers)
+            deployment = Deployment(
+                endpoint_url, uri, log_level, parameters, build, layers=directories.layers
+            )
             stack = cls(deployment, directories)
             try:
                 stack._spawn(emulators.start_ministack, port)
@@ -117,7 +118,7 @@ class EmbeddedStack:
         build = Build(RUNTIME, HOST, Path(record.pop("project")))
         processes = [Process(**process) for process in record.pop("processes")]
         base_url = record.pop("base_url")
-        deployment = Deployment(**record, build=build, layers=directories.data / "layers")
+        deployment = Deployment(**record, build=build, layers=directories.layers)
         return cls(deployment, directories, processes, base_url)
 
     @staticmethod

@@ -112,8 +112,9 @@ def explain(error: Exception) -> str:
     """Return one line: what failed and what to do."""
     if isinstance(error, EndpointConnectionError):
         url = error.kwargs["endpoint_url"]
-        start = f"`make up PORT={urlsplit(url).port}` starts the local stack there"
-        return f"Nothing answers at {url}. {start}; TARGET chooses another place."
+        port = urlsplit(url).port  # an emulator's, since AWS's URLs have none
+        start = f"`make up PORT={port}` starts the local stack there; " if port else ""
+        return f"Nothing answers at {url}. {start}TARGET chooses another place."
     if isinstance(error, NoCredentialsError | NoRegionError):
         return f"{str(error).rstrip('.')}. Set AWS_PROFILE and AWS_DEFAULT_REGION, or run `aws configure`."
     return " ".join(str(error).split()) or type(error).__name__

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from infra.local.build import PROJECT
 from infra.ops import __main__ as ops
-from infra.ops.target import Target
+from infra.ops.target import Target, explain
 from tests.commands import run_here
 
 NOWHERE = "http://127.0.0.1:1"
@@ -50,6 +51,13 @@ def test_a_mistake_is_answered_with_one_line() -> None:
         done = run_here(ops, "dlq", environment=bare | environment)
         assert (done.returncode, text in done.stderr) == (code, True), done
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_only_the_port_of_an_emulator_is_named() -> None:
+    for url, is_emulator in ((NOWHERE, True), ("https://sqs.us-east-1.amazonaws.com", False)):
+        text = explain(EndpointConnectionError(endpoint_url=url))
+        assert f"Nothing answers at {url}. " in text
+        assert ("`make up PORT=1`" in text, "PORT=" in text) == (is_emulator, is_emulator)
 
 
 def test_each_command_has_a_make_target_and_a_row_with_its_variables() -> None:
