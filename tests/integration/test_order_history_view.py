@@ -313,10 +313,15 @@ def test_rebuilt_event_has_no_deliveries(
     assert event.last_delivered_at is None
 
 
-def test_one_of_sixteen_orders_evicts_all_but_the_latest_hundred(view: OrderHistoryView) -> None:
+def test_one_of_sixteen_orders_evicts_all_but_the_latest(view: OrderHistoryView) -> None:
     others = [order(OrderCreated, n, customer_id=2) for n in range(161, 300) if n % 16]
     handle(view, [CREATED, *others])
-    for ids, expected in ((range(1, 145), 100), (range(145, 160), 115), ([160], 100)):
+    most = RECENT_ORDERS + 15
+    for ids, expected in (
+        (range(1, 145), RECENT_ORDERS),
+        (range(145, 160), most),
+        ([160], RECENT_ORDERS),
+    ):
         create_orders(view, ids)
         held = {c["_id"]: len(c["orders"]) for c in documents(view)["customers"]}
         assert held == {JANE: expected, 2: len(others)}

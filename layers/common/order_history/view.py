@@ -33,7 +33,7 @@ from shared.clock import now
 
 logger = Logger(child=True)
 
-RECENT_ORDERS = 100
+RECENT_ORDERS = 20
 """How many orders, the latest, a customer's document holds at least. Bounds the cost of an event."""
 _EVICTION_INTERVAL = 16
 """One in so many new orders evicts its customer's oldest ones. The document exceeds RECENT_ORDERS by about as many."""
