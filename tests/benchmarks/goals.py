@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from tests.benchmarks import costs
 from tests.benchmarks.calls import Counted
@@ -13,7 +14,7 @@ from tests.benchmarks.growth import Growth, is_flat
 from tests.benchmarks.losses import Losses
 from tests.benchmarks.report import Goal
 from tests.benchmarks.searches import PageCost
-from tests.benchmarks.speed import LOADS, Speed, percentile
+from tests.benchmarks.speed import LOADS, Speed, percentile, ratio_of_rounds
 from tests.benchmarks.systems import BARE, BASELINE, DUAL_WRITE, INBOX, OURS, STATE_MACHINE
 
 FRAMEWORKS = "validation, the domain model and PynamoDB compute what the peer does without"
@@ -32,12 +33,16 @@ def ratio(
     reason: str,
     why: str = FRAMEWORKS,
     *,
+    found: float | None = None,
     least: float = 0.0,
     most: float = float("inf"),
 ) -> Goal:
-    """Return the goal that the first value is at least or at most so many times the second."""
+    """Return the goal that the first value is at least or at most so many times the second.
+
+    `found`, if given, is the ratio that was measured, for example the median of several rounds' ratios.
+    """
     ours, theirs = values
-    found = ours / theirs
+    found = ours / theirs if found is None else found
     target = f"at least {least:g} times" if least else f"at most {most:g} times"
     measured = f"{found:.2f} times ({ours:,.4g} and {theirs:,.4g} {unit})"
     return Goal(title, target, measured, least <= found <= most, reason, why)
@@ -57,7 +62,8 @@ def of_speed(speeds: Mapping[str, Speed], first_order_seconds: float) -> list[Go
             title = f"Orders decided per second, against {design.title}"
             rates = ours.decided, theirs.decided
             why = SHARED_COSTS if design is BASELINE else FRAMEWORKS
-            found.append(ratio(title, rates, "per s", reason, why, least=least))
+            by_round = ratio_of_rounds(ours.decided_rates, theirs.decided_rates)
+            found.append(ratio(title, rates, "per s", reason, why, found=by_round, least=least))
     for design, most, reason in (
         (INBOX, 1.0, "an order makes fewer calls"),
         (BARE, 1.25, "a quarter is the price of the frameworks"),
@@ -69,13 +75,13 @@ def of_speed(speeds: Mapping[str, Speed], first_order_seconds: float) -> list[Go
             found.append(ratio(title, (p50, theirs_p50), "ms", reason, most=most))
     before = speeds.get(BASELINE.name)
     if before:
-        total, total_before = sum(ours.cpu.values()), sum(before.cpu.values())
+        total, share = median(ours.of_all()), ratio_of_rounds(ours.of_all(), before.of_all())
         found.append(
             Goal(
                 "CPU per decided order at 8 clients, all processes",
                 f"at most 16 ms, or 0.5 times {BASELINE.title}",
-                f"{total:.1f} ms, {total / total_before:.2f} times",
-                total <= max(16, 0.5 * total_before),
+                f"{total:.1f} ms, {share:.2f} times",
+                total <= 16 or share <= 0.5,
                 "processor time bounds the local stack's throughput and is billed on AWS",
                 "half of it is the emulator's own, most of that for the POST",
             )
@@ -88,6 +94,9 @@ def of_speed(speeds: Mapping[str, Speed], first_order_seconds: float) -> list[Go
                 "two bulk writes per batch replace seven commands per order",
                 "the embedded server's cost follows the number of documents, not of commands; "
                 "the search has two indexes more",
+                found=ratio_of_rounds(
+                    *([r["MongoDB"] for r in s.cpu_rounds] for s in (ours, before))
+                ),
                 most=0.3,
             )
         )

@@ -28,11 +28,11 @@ LOADS = ("idle", "half", "full")
 class Sizes:
     """The number of orders of each system in each of `rounds` rounds."""
 
-    rounds: int = 5
-    idle: int = 10
-    burst: int = 80
-    full: int = 30
-    half: int = 16
+    rounds: int = 6
+    idle: int = 8
+    burst: int = 100
+    full: int = 24
+    half: int = 14
 
 
 @dataclass
@@ -59,6 +59,15 @@ class Speed:
         """The median of the rounds by group."""
         return {group: median(r[group] for r in self.cpu_rounds) for group in GROUPS}
 
+    def of_all(self) -> list[float]:
+        """Return each round's CPU milliseconds per decided order of all groups."""
+        return [sum(found.values()) for found in self.cpu_rounds]
+
+
+def ratio_of_rounds(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the median of the rounds' ratios: both figures of a round meet the same phase of the machine."""
+    return median(one / other for one, other in zip(ours, theirs, strict=True))
+
 
 def percentile(values: Sequence[float], percent: int) -> float:
     """Return the value that `percent` percent of the values do not exceed, interpolated."""
@@ -77,16 +86,18 @@ def measure(
         show(f"warming up: {system.design.title}")
         warm_up(system)
     for number in range(sizes.rounds):
-        for system in running[:: 1 if number % 2 == 0 else -1]:
-            speed = speeds[system.design.name]
-            show(f"round {number + 1} of {sizes.rounds}: {system.design.title}")
+        show(f"round {number + 1} of {sizes.rounds}")
+        turns = [(s, speeds[s.design.name]) for s in running[:: 1 if number % 2 == 0 else -1]]
+        for system, speed in turns:
             clients(system, sizes.idle, 1, speed, "idle")
+        for system, speed in turns:
             burst(system, sizes.burst, speed)
+        for system, speed in turns:
             clients(system, sizes.full, CLIENTS, speed, "full")
     rate = min(speed.decided for speed in speeds.values()) / 2
     for number in range(sizes.rounds):
+        show(f"{rate:.0f} orders per second, round {number + 1} of {sizes.rounds}")
         for system in running[:: 1 if number % 2 == 0 else -1]:
-            show(f"{rate:.0f} orders per second: {system.design.title}")
             at_rate(system, sizes.half, rate, speeds[system.design.name])
     return speeds
 

@@ -5,7 +5,9 @@ from tests.benchmarks.calls import Counted
 from tests.benchmarks.contention import Contention
 from tests.benchmarks.losses import Losses
 from tests.benchmarks.searches import PageCost
-from tests.benchmarks.systems import DUAL_WRITE, OURS
+from tests.benchmarks.speed import Speed
+from tests.benchmarks.systems import BASELINE, DUAL_WRITE, OURS
+from tests.benchmarks.usage import GROUPS
 
 
 def test_counts_must_equal_the_cost_model() -> None:
@@ -36,3 +38,15 @@ def test_lost_order_or_harmless_kills_break_a_guard() -> None:
 def test_hot_customer_must_keep_seven_tenths_without_redelivery() -> None:
     assert all(goal.met for goal in goals.of_contention(400, Contention(70, 100, 0)))
     assert not any(goal.met for goal in goals.of_contention(400, Contention(69, 100, 1)))
+
+
+def test_slow_phase_of_the_machine_changes_no_ratio() -> None:
+    ours, theirs = Speed(decided_rates=[100, 100, 50]), Speed(decided_rates=[50, 50, 25])
+    ours.cpu_rounds, theirs.cpu_rounds = (
+        [dict.fromkeys(GROUPS, cpu) for cpu in rounds] for rounds in ((1, 1, 3), (4, 4, 12))
+    )
+
+    found = goals.of_speed({OURS.name: ours, BASELINE.name: theirs}, 0.1)
+
+    measured = [goal.measured for goal in found if BASELINE.title in goal.title + goal.target]
+    assert [text.partition(" times")[0] for text in measured] == ["2.00", "6.0 ms, 0.25", "0.25"]
