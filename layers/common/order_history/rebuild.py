@@ -33,7 +33,7 @@ logger = Logger(child=True)
 
 PAGE = 1000
 """Items per Scan, which also ends after 1 MB."""
-CHUNK = 200
+CHUNK = 500
 """Items per bulk write of the view."""
 
 Item = dict[str, Any]
