@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from order_history.view import RECENT_ORDERS
+
 Item = Mapping[str, Any]
 
 ANSWERS = {
@@ -264,7 +266,6 @@ def view_violations(
     documents: Mapping[str, Iterable[Item]],
     customers_outbox: Iterable[Item],
     orders_outbox: Iterable[Item],
-    recent_orders: int = 100,
 ) -> list[str]:
     """Return the differences between the view's documents, by collection, and the events of both outboxes."""
     expected = _expected_view(events_of(customers_outbox), events_of(orders_outbox))
@@ -273,7 +274,7 @@ def view_violations(
         stored = {d["_id"]: _comparable(d) for d in documents.get(name, [])}
         if name == "customers":
             for document in (*stored.values(), *wanted.values()):
-                latest = sorted(document.get("orders", {}), key=int)[-recent_orders:]
+                latest = sorted(document.get("orders", {}), key=int)[-RECENT_ORDERS:]
                 document["orders"] = {i: document["orders"][i] for i in latest}
         found += [
             f"{name} {key}: {stored.get(key)} instead of {wanted.get(key)}"
