@@ -27,6 +27,7 @@ from tests.chaos.clients import Placed, place
 from tests.chaos.event_loop import EventLoop
 from tests.chaos.mongodb_proxy import MongoDbProxy
 from tests.chaos.workers import Workers
+from tests.model.histories import with_recent_orders
 from tests.template import subscriptions
 
 if TYPE_CHECKING:
@@ -266,8 +267,9 @@ class System:
         return len(entries)
 
     def snapshot(self) -> dict[str, list[str]]:
-        """Return the contents of the tables and of the view, without the counts of deliveries."""
+        """Return the contents of the tables and of the view, without the counts of deliveries and evicted orders."""
         view = self.view()
+        view["customers"] = [with_recent_orders(customer) for customer in view["customers"]]
         for order in view["orders"]:
             for event in order.get("events", {}).values():
                 event.pop("deliveries", None)

@@ -19,8 +19,8 @@ from infra.local.stack import EmbeddedStack
 from infra.ops import __main__ as ops
 from infra.ops.audit import audit, queue_depths
 from infra.ops.target import Target
-from order_history.view import RECENT_ORDERS
 from tests.commands import run_here
+from tests.model.histories import with_recent_orders
 
 SETTLE_SECONDS = 90
 TABLES = ("Customers", "Orders", "CustomersOutbox", "OrdersOutbox")
@@ -113,10 +113,7 @@ def comparable(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     found = {k: comparable(v) for k, v in value.items() if k not in ("deliveries", "rebuiltAt")}
-    orders = found.get("orders")
-    if orders is not None:  # a customer's document may hold more than the latest
-        found["orders"] = {key: orders[key] for key in sorted(orders, key=int)[-RECENT_ORDERS:]}
-    return found
+    return with_recent_orders(found)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,8 @@ def test_hot_customer_must_keep_seven_tenths_without_redelivery() -> None:
 def test_slow_phase_of_the_machine_changes_no_ratio() -> None:
     ours, theirs = Speed(decided_rates=[100, 100, 50]), Speed(decided_rates=[50, 50, 25])
     ours.cpu_rounds, theirs.cpu_rounds = (
-        [dict.fromkeys(GROUPS, cpu) for cpu in rounds] for rounds in ((1, 1, 3), (4, 4, 12))
+        [dict.fromkeys(GROUPS, cpu) for cpu in rounds]
+        for rounds in ((1.0, 1.0, 3.0), (4.0, 4.0, 12.0))
     )
 
     found = goals.of_speed({OURS.name: ours, BASELINE.name: theirs}, 0.1)
