@@ -314,17 +314,39 @@ def test_rebuilt_event_has_no_deliveries(
 
 
 def test_one_of_sixteen_orders_evicts_all_but_the_latest(view: OrderHistoryView) -> None:
-    others = [order(OrderCreated, n, customer_id=2) for n in range(161, 300) if n % 16]
+    others = [order(OrderCreated, n, customer_id=2) for n in range(161, 300) if n % 16 != 1]
     handle(view, [CREATED, *others])
     most = RECENT_ORDERS + 15
     for ids, expected in (
-        (range(1, 145), RECENT_ORDERS),
-        (range(145, 160), most),
-        ([160], RECENT_ORDERS),
+        (range(1, 146), RECENT_ORDERS),
+        (range(146, 161), most),
+        ([161], RECENT_ORDERS),
     ):
         create_orders(view, ids)
         held = {c["_id"]: len(c["orders"]) for c in documents(view)["customers"]}
         assert held == {JANE: expected, 2: len(others)}
+
+
+def test_late_events_bring_no_more_than_fifteen_evicted_orders_back(view: OrderHistoryView) -> None:
+    handle(view, [CREATED])
+    create_orders(view, range(1, 146))
+    for order_id in range(1, 126):
+        handle(view, [order(OrderApproved, order_id)])
+        assert len(documents(view)["customers"][0]["orders"]) <= RECENT_ORDERS + 15
+
+
+def test_large_batch_is_written_in_parts(
+    view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("order_history.view.MAX_UPDATES", 3)
+    handle(view, [order(OrderApproved, order_id) for order_id in (5, 8)])
+    handle(view, [CREATED, *(order(OrderCreated, order_id) for order_id in range(1, 10))])
+
+    states = {d["_id"]: d["state"] for d in documents(view)["orders"]}
+    approved = {order_id for order_id, state in states.items() if state == "APPROVED"}
+    assert (len(states), approved) == (9, {5, 8})
+    timelines = [d["timeline"].keys() for d in documents(view)["orders"] if d["_id"] in approved]
+    assert timelines == [{"1", "2"}, {"1", "2"}]
 
 
 def test_crash_before_eviction_is_repaired_later_and_never_shown(
@@ -339,7 +361,7 @@ def test_crash_before_eviction_is_repaired_later_and_never_shown(
     for limit in (1, RECENT_ORDERS - 1, RECENT_ORDERS, RECENT_ORDERS + 20):
         assert order_ids(history(view, limit)) == list(range(last, last - limit, -1))
 
-    create_orders(view, [_EVICTION_INTERVAL * 100])
+    create_orders(view, [_EVICTION_INTERVAL * 100 + 1])
 
     assert len(documents(view)["customers"][0]["orders"]) == RECENT_ORDERS
 

@@ -28,15 +28,20 @@ from order_history.projection import (
     changes_of,
     guarded_document,
 )
-from orders.events import OrderCreated
+from orders.events import OrderEvent
 from shared.clock import now
 
 logger = Logger(child=True)
 
 RECENT_ORDERS = 20
-"""How many orders, the latest, a customer's document holds at least. Bounds the cost of an event."""
+"""How many orders, the latest, a customer's document holds at least. Bounds the cost of an event.
+
+Queries rely on it. Before a smaller number, deploy the API before the projection; after a larger one, rebuild the view.
+"""
 _EVICTION_INTERVAL = 16
-"""One in so many new orders evicts its customer's oldest ones. The document exceeds RECENT_ORDERS by about as many."""
+"""One in so many orders evicts its customer's oldest ones with its first event, another one with its second, and so on."""
+MAX_UPDATES = 1000
+"""Of one bulk write. A customer has up to 20 documents, and a bulk write must end before the driver's timeout of 4 s."""
 _DUPLICATE_KEY = 11000
 NOT_ERASED: Document = {"erased": {"$exists": False}}
 
@@ -80,8 +85,7 @@ class OrderHistoryView:
         for collection in sorted({name for name, _ in changes}):
             of_collection = {key: c for key, c in changes.items() if key[0] == collection}
             stale |= self._write(collection, of_collection)
-        created = [e.envelope.event for e in events if isinstance(e.envelope.event, OrderCreated)]
-        self._evict({o.customer_id for o in created if o.order_id % _EVICTION_INTERVAL == 0})
+        self._evict(_customers_to_evict(events))
         return stale
 
     def _write(self, collection: str, changes: Mapping[Key, DocumentChange]) -> set[Key]:
@@ -97,16 +101,20 @@ class OrderHistoryView:
 
     def _bulk_write(self, collection: str, updates: Bulk) -> list[int]:
         """Perform the updates and return the indexes of those that failed with a duplicate key."""
-        try:
-            self._database[collection].bulk_write(updates, ordered=False)
-        except BulkWriteError as error:
-            failed = error.details["writeErrors"]
-            if error.details.get("writeConcernErrors") or any(
-                e["code"] != _DUPLICATE_KEY for e in failed
-            ):
-                raise
-            return [e["index"] for e in failed]
-        return []
+        refused = []
+        for start in range(0, len(updates), MAX_UPDATES):
+            try:
+                self._database[collection].bulk_write(
+                    updates[start : start + MAX_UPDATES], ordered=False
+                )
+            except BulkWriteError as error:
+                failed = error.details["writeErrors"]
+                if error.details.get("writeConcernErrors") or any(
+                    e["code"] != _DUPLICATE_KEY for e in failed
+                ):
+                    raise
+                refused += [start + e["index"] for e in failed]
+        return refused
 
     def _evict(self, customer_ids: Collection[int]) -> None:
         """Remove all but the latest RECENT_ORDERS orders from the customers' documents."""
@@ -161,6 +169,16 @@ class OrderHistoryView:
     def rebuilding(self) -> pymongo.collection.Collection[Document]:
         """The progress of a rebuild (rebuild.py). Part of the view, so that it is lost together with it."""
         return self._database["rebuilding"]
+
+
+def _customers_to_evict(events: Sequence[Projected]) -> set[int]:
+    """Return the customers whose orders are evicted. Late events evict too: they bring evicted orders back."""
+    customers = set()
+    for projected in events:
+        event, version = projected.envelope.event, projected.envelope.metadata.aggregate_version
+        if isinstance(event, OrderEvent) and (event.order_id - version) % _EVICTION_INTERVAL == 0:
+            customers.add(event.customer_id)
+    return customers
 
 
 def _upsert(key: Key, change: DocumentChange) -> UpdateOne:
