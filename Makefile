@@ -177,7 +177,7 @@ fuzz: install ## Send requests generated from the OpenAPI document; EXAMPLES=, S
 
 ##@ Figures
 
-bench: install ## Measure speed, calls and cost beside other designs; SHORT=1: counts and growth, ONLY=part
+bench: install ## Measure speed, calls and cost beside other designs (10 minutes, writes docs/benchmarks); SHORT=1: counts and growth, ONLY=part
 	@PYTHONPATH=layers/common $(python) -m tests.benchmarks.bench $(if $(SHORT),--short) $(if $(ONLY),--only "$(ONLY)")
 
 bench-rebuild: install ## Measure how fast the view is rebuilt; EVENTS=1000,10000,100000

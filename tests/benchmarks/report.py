@@ -72,7 +72,7 @@ class Report:
 
     def page(self) -> str:
         """Return the results as Markdown."""
-        met = sum(goal.met for goal in self.goals)
+        met, guards = (sum(getattr(g, name) for g in self.goals) for name in ("met", "is_guard"))
         installed = ", ".join(f"{name} {number}" for name, number in versions().items())
         rows = [
             (g.title, g.target, g.measured, "yes" if g.met else "**no**", g.reason)
@@ -81,12 +81,14 @@ class Report:
         parts = [
             "# Benchmarks",
             (
-                "Written by `make bench`. The systems were measured in turns in one run on the emulators. Counts and "
-                "growth hold on other machines, and ratios on idle ones. Times do not. `9fc5dcc` is the last commit "
-                "whose subscribers handle one message at a time."
+                "Written by `make bench`, in one run on the emulators. Speed was measured in turns; counts and the rebuild one "
+                "system after the other. Counts and growth hold on other machines. Times do not, and ratios differ by up to a "
+                "fifth between runs. A ratio may be the median of several rounds' ratios, and then differs a little from that of "
+                "the medians beside it. `9fc5dcc` is a commit before subscribers handled batches."
             ),
             f"Machine: {machine()}. Date: {today()}. Versions: {installed}.",
             f"## Goals: {met} of {len(self.goals)} met",
+            f"{guards} of them are guards: counts, growth and losses that must not change. A missed one fails the command.",
             markdown(("goal", "target", "measured", "met", "why this target"), rows),
         ]
         if missed := [goal for goal in self.goals if not goal.met]:

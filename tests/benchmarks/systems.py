@@ -60,9 +60,11 @@ BASELINE = Design(
     project=Path(),
 )
 BARE = _peer("bare", "bare boto3 with batches", "")
-INBOX = _peer("inbox", "inbox table", "batches: one message at a time")
+INBOX = _peer("inbox", "inbox table", "batches: one message at a time; unknown customers")
 DUAL_WRITE = _peer(
-    "dual_write", "dual write", "atomic state and event; batches: one message at a time"
+    "dual_write",
+    "dual write",
+    "atomic state and event; batches: one message at a time; unknown customers",
 )
 STATE_MACHINE = _peer(
     "state_machine",

@@ -11,14 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import boto3
-
 from . import wire
-from .api import create_order, decided, transact
+from .api import create_order, decided, dynamodb, transact
 from .wire import Item
 
 __all__ = ["create_order", "customers", "orders"]
-dynamodb: Any = boto3.client("dynamodb")
 Decide = Callable[[list[Item]], list[tuple[str, Item, list[Item]]]]
 """From messages to, for each changed one: its event id, the outbox put, the writes of its aggregate."""
 
@@ -90,17 +87,13 @@ def _reserve(messages: list[Item]) -> list[tuple[str, Item, list[Item]]]:
     table, outbox = os.environ["CUSTOMERS_TABLE"], os.environ["CUSTOMERS_OUTBOX_TABLE"]
     wanted = [message["detail"]["data"] for message in messages]
     keys = [
-        {"customerId": {"N": str(order["customerId"])}, "sk": {"S": sk}}
-        for order in wanted
-        for sk in ("CUSTOMER", f"RESERVATION#{order['orderId']}")
+        {"customerId": {"N": str(order["customerId"])}, "sk": {"S": "CUSTOMER"}} for order in wanted
     ]
-    items = {(item["customerId"]["N"], item["sk"]["S"]): item for item in _load(table, keys)}
+    customers = {item["customerId"]["N"]: item for item in _load(table, keys)}
     changes = []
     for message, order in zip(messages, wanted, strict=True):
         customer_id, sk = str(order["customerId"]), f"RESERVATION#{order['orderId']}"
-        if (customer_id, sk) in items:
-            continue
-        customer = items.get((customer_id, "CUSTOMER"))
+        customer = customers.get(customer_id)
         version = int(customer["version"]["N"]) if customer else 0
         data = {"customerId": order["customerId"], "orderId": order["orderId"]}
         writes: list[Item] = []
@@ -113,14 +106,13 @@ def _reserve(messages: list[Item]) -> list[tuple[str, Item, list[Item]]]:
             kind = "CustomerCreditReserved"
             data["availableCreditCents"] = left
             changed = {"availableCents": {"N": str(left)}, "version": {"N": str(version + 1)}}
-            items[customer_id, "CUSTOMER"] = after = customer | changed
+            customers[customer_id] = after = customer | changed
             reserved = {"N": str(order["orderTotalCents"])}
             reservation = {
                 "customerId": {"N": customer_id},
                 "sk": {"S": sk},
                 "reservedCents": reserved,
             }
-            items[customer_id, sk] = reservation
             writes = [
                 wire.put(table, after, "version = :version", version=version),
                 wire.put(table, reservation, "attribute_not_exists(sk)"),

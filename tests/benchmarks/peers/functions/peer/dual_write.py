@@ -6,15 +6,11 @@ import json
 import os
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 
 from . import wire
-from .api import decide_in, parse_order, reserve_in, transact
+from .api import decide_in, dynamodb, events, parse_order, reserve_in, transact
 from .wire import Item
-
-dynamodb: Any = boto3.client("dynamodb")
-events: Any = boto3.client("events")
 
 
 def _publish(source: str, event_type: str, event: Item) -> None:

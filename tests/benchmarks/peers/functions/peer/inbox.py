@@ -9,14 +9,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import boto3
-
 from . import wire
-from .api import create_order, decide_in, reserve_in, transact
+from .api import create_order, decide_in, dynamodb, reserve_in, transact
 from .wire import Item
 
 __all__ = ["create_order", "customers", "orders"]
-dynamodb: Any = boto3.client("dynamodb")
 
 
 def customers(batch: Item, _context: Any) -> Item:
