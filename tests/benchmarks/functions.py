@@ -47,6 +47,11 @@ class Measured:
     def uses_boto3(self) -> bool:
         return not self.bare.startswith("peer.history.")
 
+    @property
+    def most_milliseconds(self) -> float:
+        """How much more processor time than bare boto3 it may take; 0 if its goal is a multiple."""
+        return 1.0 if self.is_api else 0.0 if self.uses_boto3 else 0.5
+
 
 FUNCTIONS = (
     Measured("CustomersApiFunction", "customers_api_create.json", "peer.api.create_customer"),
@@ -111,6 +116,14 @@ class Warm:
         return cls(median(found["ours_ms"]), median(found["bare_ms"]), ratio)
 
 
+@dataclass(frozen=True)
+class Layers:
+    """Megabytes of the layers that a function loads."""
+
+    total: float
+    bytecode: float
+
+
 @dataclass
 class Workbench:
     """The built functions and the services that they are run against."""
@@ -155,14 +168,16 @@ class Workbench:
             return replace(warm, tuned=Warm.of(tuned))
         return warm
 
-    def layer_megabytes(self, function: Measured) -> float:
-        """Return the unzipped size of the layers that the function loads."""
+    def layers(self, function: Measured) -> Layers:
+        """Return the unzipped sizes of the layers that the function loads."""
         template = self.build.template()
         properties = template["Resources"][function.logical_id]["Properties"]
         layers = [*template["Globals"]["Function"]["Layers"], *properties.get("Layers", [])]
         names = [reference["Ref"] for reference in layers if "Ref" in reference]
         files = [f for name in names for f in (self.build.artifacts / name).rglob("*")]
-        return float(sum(file.stat().st_size for file in files if file.is_file()) / 1e6)
+        sizes = {file: file.stat().st_size / 1e6 for file in files if file.is_file()}
+        bytecode = sum(size for file, size in sizes.items() if file.suffix == ".pyc")
+        return Layers(sum(sizes.values()), bytecode)
 
     def _run(self, function: Measured, mode: str, *arguments: str, **variables: str) -> Any:
         artifacts = self.build.artifacts
