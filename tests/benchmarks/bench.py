@@ -52,7 +52,7 @@ from tests.benchmarks.usage import GROUPS
 from tests.chaos.event_loop import EventLoop
 
 console = Console()
-COUNTED_ORDERS = 12
+COUNTED_ORDERS = 8
 BATCHED_ORDERS = 160
 HOT_ORDERS = 400
 REBUILT_EVENTS, REBUILDS = 8_000, 3
@@ -93,7 +93,7 @@ def measure_speed(run: Run) -> None:
             rows,
             "Milliseconds from POST, p50 / p95. idle: one client that waits for each order. half: the same rate for all, half "
             "of the slowest system's throughput. full: 8 clients that wait for each order. Throughput: bursts of 100 orders by 8 "
-            "clients that do not wait, start and end included, median of six rounds. Tables and views are read after pauses of "
+            "clients that do not wait, start and end included, median of five rounds. Tables and views are read after pauses of "
             "10 ms, in bursts of 50 ms.",
         )
     )

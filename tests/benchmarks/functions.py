@@ -164,7 +164,7 @@ class Workbench:
         """Measure our handler and the bare one in one process, in turns."""
         warm = Warm.of(self._run(function, "warm", str(rounds)))
         if function.uses_boto3:
-            tuned = self._run(function, "warm", str(rounds // 2), TUNED="1")
+            tuned = self._run(function, "warm", str(rounds // 3), TUNED="1")
             return replace(warm, tuned=Warm.of(tuned))
         return warm
 

@@ -28,7 +28,7 @@ LOADS = ("idle", "half", "full")
 class Sizes:
     """The number of orders of each system in each of `rounds` rounds."""
 
-    rounds: int = 6
+    rounds: int = 5
     idle: int = 8
     burst: int = 100
     full: int = 24
