@@ -12,7 +12,7 @@ from order_history.rebuild import Rebuild
 from order_history.view import OrderHistoryView
 
 MARGIN_SECONDS = 10.0
-"""Time left when a page is abandoned: enough for one more chunk, which takes up to 3 s on the embedded server."""
+"""Time left when a page is abandoned: enough for one more chunk, which took up to 7 s on the embedded server."""
 
 retention = Retention.from_environment()
 view = OrderHistoryView(connect_from_environment())

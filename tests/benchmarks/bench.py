@@ -75,7 +75,8 @@ class Run:
 
 
 def measure_speed(run: Run) -> None:
-    found = speed.measure(run.systems, run.available(PIPELINES), speed.Sizes(), run.show)
+    sizes = speed.Sizes()
+    found = speed.measure(run.systems, run.available(PIPELINES), sizes, run.show)
     first_order = run.systems[OURS].first_order_seconds
     run.report.goals += goals.of_speed(found, first_order)
     rows = [
@@ -92,9 +93,9 @@ def measure_speed(run: Run) -> None:
             [*header, "accepted per s", "decided per s"],
             rows,
             "Milliseconds from POST, p50 / p95. idle: one client that waits for each order. half: the same rate for all, half "
-            "of the slowest system's throughput. full: 8 clients that wait for each order. Throughput: bursts of 100 orders by 8 "
-            "clients that do not wait, start and end included, median of five rounds. Tables and views are read after pauses of "
-            "10 ms, in bursts of 50 ms.",
+            "of the slowest system's throughput. full: 8 clients that wait for each order. Throughput: bursts of "
+            f"{sizes.burst} orders by 8 clients that do not wait, start and end included, median of {sizes.rounds} rounds. "
+            "Tables and views are read after pauses of 10 ms, in bursts of 50 ms.",
         )
     )
     rows = []

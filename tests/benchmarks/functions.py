@@ -48,9 +48,11 @@ class Measured:
         return not self.bare.startswith("peer.history.")
 
     @property
-    def most_milliseconds(self) -> float:
-        """How much more processor time than bare boto3 it may take; 0 if its goal is a multiple."""
-        return 1.0 if self.is_api else 0.0 if self.uses_boto3 else 0.5
+    def most_milliseconds(self) -> float | None:
+        """How much more processor time than bare boto3 it may take; None if its goal is a multiple."""
+        if self.is_api:
+            return 1.0
+        return None if self.uses_boto3 else 0.5
 
 
 FUNCTIONS = (

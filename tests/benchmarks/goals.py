@@ -76,7 +76,10 @@ def of_speed(speeds: Mapping[str, Speed], first_order_seconds: float) -> list[Go
             found.append(ratio(title, (p50, theirs_p50), "ms", reason, most=most))
     before = speeds.get(BASELINE.name)
     if before:
-        total, share = median(ours.of_all()), ratio_of_rounds(ours.of_all(), before.of_all())
+        total, share = (
+            median(ours.total_cpu()),
+            ratio_of_rounds(ours.total_cpu(), before.total_cpu()),
+        )
         found.append(
             Goal(
                 "CPU per decided order at 8 clients, all processes",

@@ -114,8 +114,9 @@ def project_order(event: Any) -> Any:
 
     parameters = event.get("pathParameters") or {}
     if "orderId" in parameters:
+        sample = json.loads(Path(EVENT).read_text())["pathParameters"]["orderId"]
         text = Path(EVENT).with_name("order_history_projection_batch.json").read_text()
-        batch = json.loads(text.replace("237957160961025", parameters["orderId"]))
+        batch = json.loads(text.replace(sample, parameters["orderId"]))
         check(handler("projection.lambda_handler")(batch, Context()))
 
 

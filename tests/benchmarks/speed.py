@@ -59,7 +59,7 @@ class Speed:
         """The median of the rounds by group."""
         return {group: median(r[group] for r in self.cpu_rounds) for group in GROUPS}
 
-    def of_all(self) -> list[float]:
+    def total_cpu(self) -> list[float]:
         """Return each round's CPU milliseconds per decided order of all groups."""
         return [sum(found.values()) for found in self.cpu_rounds]
 

@@ -34,7 +34,7 @@ logger = Logger(child=True)
 PAGE = 1000
 """Items per Scan, which also ends after 1 MB."""
 CHUNK = 500
-"""Items per bulk write of the view."""
+"""Items that are projected together."""
 
 Item = dict[str, Any]
 

@@ -39,7 +39,7 @@ RECENT_ORDERS = 20
 Queries rely on it. Before a smaller number, deploy the API before the projection; after a larger one, rebuild the view.
 """
 _EVICTION_INTERVAL = 16
-"""One in so many orders evicts its customer's oldest ones with its first event, another one with its second, and so on."""
+"""One in so many events of orders evicts its customer's oldest orders."""
 MAX_UPDATES = 1000
 """Of one bulk write. A customer has up to 20 documents, and a bulk write must end before the driver's timeout of 4 s."""
 _DUPLICATE_KEY = 11000
@@ -127,8 +127,7 @@ class OrderHistoryView:
             if excess := latest_last[:-RECENT_ORDERS]:
                 paths = {f"orders.{order_id}": "" for order_id in excess}
                 evictions.append(UpdateOne({"_id": document["_id"]}, {"$unset": paths}))
-        if evictions:
-            customers.bulk_write(evictions, ordered=False)
+        self._bulk_write(CUSTOMERS, evictions)
 
     def _try_to_ensure_indexes(self) -> None:
         """Create the indexes once per execution environment.
