@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partialmethod
 from typing import Any
 
 Message = dict[str, Any]
@@ -25,6 +26,9 @@ API_PREFIX = "/_aws/execute-api/"
 MAX_CONCURRENT_REQUESTS = max(8, 2 * (os.cpu_count() or 1))
 # The same for requests that ask a function to wait. They are counted apart, so that they hold up only each other.
 MAX_WAITING_REQUESTS = 2 * MAX_CONCURRENT_REQUESTS
+# Maximum number of seconds from the end of an invocation until its first log line is read. MiniStack waits 50 ms. On a
+# busy machine one line in 2,000 takes longer, and would be in the log of the function's next invocation.
+LOG_SECONDS = 0.5
 # Seconds between the starts of two workers for them, so that a burst leaves processor time for the saga.
 WORKER_START_SECONDS = 0.6
 
@@ -111,6 +115,14 @@ async def refuse(scope: Message, send: Send, reason: str) -> None:
 
 if __name__ == "__main__":
     from ministack import app as ministack  # type: ignore[import-not-found]
+    from ministack.core.lambda_runtime import Worker  # type: ignore[import-not-found]
 
+    # MiniStack has no setting for this.
+    read_log = partialmethod(
+        Worker._drain_stderr_bounded,  # noqa: SLF001
+        first_line_wait=LOG_SECONDS,
+        hard_cap=2 * LOG_SECONDS,
+    )
+    Worker._drain_stderr_bounded = read_log  # noqa: SLF001
     ministack.app = guarded(ministack.app)
     ministack.main()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+import zipfile
+from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import httpx
 import pytest
 
 from infra.local.api_client import ApiClient, wait_until
+from infra.local.deployed_stack import STACK_NAME, DeployedStack
 from infra.local.guarded_ministack import MAX_CONCURRENT_REQUESTS
 from infra.local.processes import Process, free_port
 from infra.local.stack import EmbeddedStack
@@ -25,6 +29,12 @@ pytestmark = [pytest.mark.timeout(600), local_stack_only]
 PARALLEL_REQUESTS = 100
 AWKWARD_NAME = 'It\'s a "checkout" [copy] (1) für Größe'
 SETTINGS = {"AWS_ENDPOINT_URL": "http://elsewhere.example", "LOG_LEVEL": "warn", "MONGODB_URI": ""}
+LATE_LINE = """
+import threading
+
+def lambda_handler(event, context):
+    threading.Timer(0.15, print, ["late"]).start()
+"""
 HOSTILE_SETTINGS = {
     **dict.fromkeys(("PIP_PREFIX", "PIP_TARGET", "PYTHONPATH", "VIRTUAL_ENV"), "/nowhere"),
     **dict.fromkeys(
@@ -72,6 +82,27 @@ def test_first_order_is_decided_and_reset_deletes_it_but_not_the_stack(
         order = api.create_order(api.create_customer("John Doe", 5), 6)
         wait_until(lambda: api.get_order(order)["orderState"], lambda state: state == "REJECTED")
     assert [process.pid for process in local_stack.processes if process.is_running()] == processes
+
+
+def test_log_line_that_arrives_late_is_in_the_log_of_its_invocation(
+    local_stack: EmbeddedStack,
+) -> None:
+    functions = DeployedStack(local_stack.aws_endpoint_url).client("lambda")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.writestr("late.py", LATE_LINE)
+    copied = functions.get_function_configuration(FunctionName=f"{STACK_NAME}-orders-api")
+    functions.create_function(
+        FunctionName="late-line",
+        Handler="late.lambda_handler",
+        Code={"ZipFile": archive.getvalue()},
+        **{key: copied[key] for key in ("Runtime", "Role")},
+    )
+    try:
+        answer = functions.invoke(FunctionName="late-line", LogType="Tail")
+        assert b64decode(answer.get("LogResult", "")) == b"late"
+    finally:
+        functions.delete_function(FunctionName="late-line")
 
 
 def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path) -> None:
