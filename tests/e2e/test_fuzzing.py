@@ -13,8 +13,8 @@ pytestmark = pytest.mark.timeout(240)  # seconds, which may include the start of
 
 
 def test_every_response_is_documented(base_url: str) -> None:
-    options = ("--max-examples", "10", "--max-time", "8", "--seed", "4")
-    done = fuzz(base_url, DOCUMENT, *options, capture_output=True)
+    # A number, not a time: on a busy machine, a time is over before each operation was tested.
+    done = fuzz(base_url, DOCUMENT, "--max-examples", "10", "--seed", "4", capture_output=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Tested: {sum(map(len, DOCUMENT['paths'].values()))}" in done.stdout
