@@ -19,6 +19,7 @@ import mongomock
 import pymongo.database
 import pytest
 from mongomock.collection import BulkOperationBuilder
+from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from customers.events import (
@@ -364,6 +365,26 @@ def test_crash_before_eviction_is_repaired_later_and_never_shown(
     create_orders(view, [_EVICTION_INTERVAL * 100 + 1])
 
     assert len(documents(view)["customers"][0]["orders"]) == RECENT_ORDERS
+
+
+def test_eviction_removes_nothing_if_the_view_was_dropped_since_it_was_read(
+    view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(OrderHistoryView, "_evict", lambda *_: None)
+        create_orders(view, range(1, RECENT_ORDERS + 10))
+    write = view._bulk_write
+
+    def write_after_drop(collection: str, updates: list[UpdateOne]) -> list[int]:
+        other = OrderHistoryView(view.connection)
+        other.drop()
+        create_orders(other, [1, RECENT_ORDERS + 9])
+        return write(collection, updates)
+
+    monkeypatch.setattr(view, "_bulk_write", write_after_drop)
+    view._evict([JANE])
+
+    assert documents(view)["customers"][0]["orders"].keys() == {"1", str(RECENT_ORDERS + 9)}
 
 
 def test_late_event_of_an_evicted_order_is_not_shown(view: OrderHistoryView) -> None:

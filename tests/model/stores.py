@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from pymongo import UpdateOne
@@ -236,13 +237,13 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def _matches(document: Document, query: Document | None) -> bool:
-    for name, condition in (query or {}).items():
+    for path, condition in (query or {}).items():
+        *parents, name = path.split(".")
+        parent = reduce(lambda found, key: found.get(key, {}), parents, document)
         tests = condition if isinstance(condition, dict) else {"$in": [condition]}
-        if name not in document and tests == {"$exists": False}:
+        if name not in parent and tests == {"$exists": False}:
             continue
-        if name not in document or not all(
-            _OPERATORS[o](document[name], v) for o, v in tests.items()
-        ):
+        if name not in parent or not all(_OPERATORS[o](parent[name], v) for o, v in tests.items()):
             return False
     return True
 

@@ -123,10 +123,12 @@ class OrderHistoryView:
         evictions = []
         customers = self._database[CUSTOMERS]
         for document in customers.find({"_id": {"$in": list(customer_ids)}}, {"orders": 1}):
-            latest_last = sorted(int(order_id) for order_id in document.get("orders", {}))
+            latest_last = sorted(document.get("orders", {}), key=int)
             if excess := latest_last[:-RECENT_ORDERS]:
-                paths = {f"orders.{order_id}": "" for order_id in excess}
-                evictions.append(UpdateOne({"_id": document["_id"]}, {"$unset": paths}))
+                # The view may have been dropped since: do not evict from a document without the later orders.
+                kept = {f"orders.{n}": {"$exists": True} for n in latest_last[-RECENT_ORDERS:]}
+                removed = {f"orders.{order_id}": "" for order_id in excess}
+                evictions.append(UpdateOne({"_id": document["_id"], **kept}, {"$unset": removed}))
         self._bulk_write(CUSTOMERS, evictions)
 
     def _try_to_ensure_indexes(self) -> None:
