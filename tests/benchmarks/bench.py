@@ -5,7 +5,6 @@ SHORT=1 measures counts, losses, growth and search only. Exits 1 if a guard amon
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import click
 from rich.console import Console
 
 from infra.local.build import PROJECT
+from infra.local.processes import handle_interrupts
 from tests.benchmarks import (
     calls,
     contention,
@@ -335,8 +335,7 @@ def progress() -> Iterator[Callable[[str], None]]:
 @click.option("--short", is_flag=True, help="Counts, losses, growth and search only.")
 def main(only: str | None, short: bool) -> None:
     names = [only] if only else list(SHORT_PARTS if short else PARTS)
-    # As an interrupt does: else the emulators would keep running.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    handle_interrupts()
     started = time.monotonic()
     took = []
     with ExitStack() as contexts:

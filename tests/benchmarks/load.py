@@ -18,6 +18,7 @@ from rich.table import Table
 
 from infra.local.api_client import ApiClient, wait_until
 from infra.local.deployed_stack import STACK_NAME
+from infra.local.processes import handle_interrupts
 from infra.local.stack import EmbeddedStack
 from infra.ops.audit import audit, queue_depths
 
@@ -30,6 +31,7 @@ console = Console()
 @click.option("--clients", default=8, show_default=True)
 @click.option("--deadline", default=300, show_default=True, help="Seconds for all to be decided.")
 def main(orders: int, customers: int, clients: int, deadline: int) -> None:
+    handle_interrupts()
     with contextlib.ExitStack() as stack_of_contexts:
         with console.status("Starting a local stack"):
             directory = stack_of_contexts.enter_context(TemporaryDirectory())

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from customers.events import CustomerCreated, CustomerCreditReserved
 from infra.local.build import PROJECT
+from infra.local.processes import handle_interrupts
 from messaging.domain_event import Cause
 from messaging.envelope import DomainEventEnvelope
 from orders.events import OrderApproved, OrderCreated, OrderEvent, OrderState
@@ -56,6 +57,7 @@ def _sizes(_context: Any, _parameter: Any, text: str) -> list[int]:
 @click.command(help=__doc__)
 @click.option("--events", envvar="EVENTS", default="1000,10000", show_default=True, callback=_sizes)
 def main(events: list[int]) -> None:
+    handle_interrupts()
     table = Table("events", "seconds", "events per second", title_justify="left")
     with TemporaryDirectory() as directory, System.start(OURS, Path(directory) / "stack") as system:
         for size, seconds in measure(system, PROJECT, events):

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from infra.local.processes import handle_interrupts
 from infra.local.stack import EmbeddedStack
 from tests.browser.actions import create_customer, event_names, expect_state, place_order
 from tests.browser.conftest import ARGUMENTS, DEADLINE_MILLISECONDS, find_chromium
@@ -122,6 +123,7 @@ def opened(url: str) -> Iterator[Page]:
 
 
 def main() -> None:
+    handle_interrupts()
     IMAGES.mkdir(exist_ok=True)
     with EmbeddedStack.start() as stack, opened(stack.base_url) as page:
         take_screenshot(page)

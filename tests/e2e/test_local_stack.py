@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from infra.local.api_client import ApiClient, wait_until
@@ -21,7 +23,7 @@ from infra.local.guarded_ministack import MAX_CONCURRENT_REQUESTS
 from infra.local.processes import Process, free_port
 from infra.local.stack import EmbeddedStack
 from tests.commands import run
-from tests.stacks import local_stack_only, workers
+from tests.stacks import local_stack_only, still_running, workers
 from tests.template import ROOT
 
 # Start, deploy and stop take 25 s on an idle machine with two cores.
@@ -103,6 +105,25 @@ def test_log_line_that_arrives_late_is_in_the_log_of_its_invocation(
         assert b64decode(answer.get("LogResult", "")) == b"late"
     finally:
         functions.delete_function(FunctionName="late-line")
+
+
+def test_terminated_commands_stop_their_stacks() -> None:
+    modules = ("tests.fuzz", "tests.benchmarks.load", "tests.benchmarks.rebuild", "tests.chaos")
+    path = {"PYTHONPATH": "layers/common"}
+    commands = {
+        module: psutil.Popen([sys.executable, "-m", module], cwd=ROOT, env=os.environ | path)
+        for module in modules
+    }
+    emulators = {}
+    try:
+        for module, command in commands.items():
+            emulators[module] = wait_until(command.children, lambda found: len(found) == 2, 120)
+    finally:
+        for command in commands.values():
+            command.terminate()
+    for module, command in commands.items():
+        assert command.wait(60), module
+        assert still_running(emulators[module]) == [], module
 
 
 def test_checkout_with_awkward_path_and_settings_starts_and_stops(tmp_path: Path) -> None:

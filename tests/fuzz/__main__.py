@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from infra.local.processes import handle_interrupts
 from infra.local.stack import EmbeddedStack
 from tests.fuzz.fuzzing import fuzz
 from tests.openapi import DOCUMENT
@@ -19,6 +20,7 @@ from tests.openapi import DOCUMENT
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def main(*, url: str | None, options: tuple[str, ...]) -> None:
     """Send requests generated from the OpenAPI document. Exit with 1 if there are findings."""
+    handle_interrupts()
     with ExitStack() as contexts:
         if url is None:
             directory = Path(contexts.enter_context(TemporaryDirectory()))
