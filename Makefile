@@ -171,7 +171,7 @@ simulate: install ## Simulate sagas with random faults; SAGAS=10000, SEED= repla
 mutate: install ## Change the code in small ways that a test must notice, for up to MINUTES=180; MODULE=messaging.relay
 	@PYTHONPATH=layers/common $(python) -m tests.mutation $(if $(MODULE),--module $(MODULE)) $(if $(MINUTES),--minutes $(MINUTES))
 
-fuzz: install ## Send requests generated from the OpenAPI document for SECONDS=300, or EXAMPLES= of each operation; SEED=, URL=
+fuzz: install ## Send requests generated from the OpenAPI document for SECONDS=300 or, instead, EXAMPLES= per operation; SEED=, URL=
 	@$(python) -m tests.fuzz $(if $(EXAMPLES),--max-examples $(EXAMPLES),--max-time $(or $(SECONDS),300)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(URL),--url $(URL))
 

@@ -1,16 +1,18 @@
-"""Run MiniStack behind a guard against web pages. Runs in the emulators' environment, which lacks this project's packages.
+"""Run MiniStack behind a guard, and with whole logs. Runs in the emulators' environment, which lacks this project's packages.
 
 A web page in the developer's browser can send requests to loopback. MiniStack accepts well-known keys, so such a page
 could create a function and run code here. The guard refuses requests of other origins and, against DNS rebinding,
 requests to other host names. MiniStack also accepts any 12-digit key as root, so a random root key would not help.
 """
 
+# ruff: noqa: SLF001, MiniStack has no public interface for logs
+
 import asyncio
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from functools import partialmethod
+from contextlib import asynccontextmanager, suppress
+from queue import Empty
 from typing import Any
 
 Message = dict[str, Any]
@@ -26,9 +28,12 @@ API_PREFIX = "/_aws/execute-api/"
 MAX_CONCURRENT_REQUESTS = max(8, 2 * (os.cpu_count() or 1))
 # The same for requests that ask a function to wait. They are counted apart, so that they hold up only each other.
 MAX_WAITING_REQUESTS = 2 * MAX_CONCURRENT_REQUESTS
-# Maximum number of seconds from the end of an invocation until its first log line is read. MiniStack waits 50 ms. On a
-# busy machine one line in 2,000 takes longer, and would be in the log of the function's next invocation.
-LOG_SECONDS = 0.5
+# Ends the log of an invocation.
+END_OF_LOG = "\0end of log"
+# Maximum number of seconds that MiniStack waits for the next line of a log.
+LOG_SECONDS = 10
+# The end of the program that MiniStack runs for a Python function: it sends the answer of an invocation.
+SEND_ANSWER = "        _real_stdout.flush()\n\nrun()\n"
 # Seconds between the starts of two workers for them, so that a burst leaves processor time for the saga.
 WORKER_START_SECONDS = 0.6
 
@@ -113,16 +118,44 @@ async def refuse(scope: Message, send: Send, reason: str) -> None:
     return await send({"type": "http.response.body", "body": body.encode()})
 
 
+def keep_logs_whole(runtime: Any) -> None:
+    """Make the workers of Python functions end each log with a mark, and MiniStack read up to it.
+
+    MiniStack reads what arrives within 50 ms of the answer, and has no setting for this. On a busy machine a later line
+    would be in the log of the function's next invocation.
+    """
+    script = runtime._PYTHON_WORKER_SCRIPT
+    assert script.endswith(SEND_ANSWER), "another version of MiniStack"
+    write_end = f"        print({END_OF_LOG!r}, file=sys.__stderr__, flush=True)\n"
+    runtime._PYTHON_WORKER_SCRIPT = script.removesuffix(SEND_ANSWER) + write_end + SEND_ANSWER
+    runtime.Worker._read_stderr = receive_lines
+    runtime.Worker._drain_stderr_bounded = read_log
+
+
+def receive_lines(worker: Any) -> None:
+    """Put the lines of the worker's process into its queue. A process that ends, ends its log."""
+    lines = worker._stderr_queue  # before the worker has the queue of its next process
+    with suppress(OSError, ValueError):
+        for line in worker._proc.stderr:
+            lines.put(line.rstrip("\n"))
+    lines.put(END_OF_LOG)
+
+
+def read_log(worker: Any) -> str:
+    """Return the lines of the invocation."""
+    lines, ended = [], False
+    with suppress(Empty):
+        while not ended:
+            line = worker._stderr_queue.get(timeout=LOG_SECONDS)
+            ended = line.endswith(END_OF_LOG)  # an unfinished line may be before it
+            lines.append(line.removesuffix(END_OF_LOG))
+    return "\n".join(filter(None, lines))
+
+
 if __name__ == "__main__":
     from ministack import app as ministack  # type: ignore[import-not-found]
-    from ministack.core.lambda_runtime import Worker  # type: ignore[import-not-found]
+    from ministack.core import lambda_runtime  # type: ignore[import-not-found]
 
-    # MiniStack has no setting for this.
-    read_log = partialmethod(
-        Worker._drain_stderr_bounded,  # noqa: SLF001
-        first_line_wait=LOG_SECONDS,
-        hard_cap=2 * LOG_SECONDS,
-    )
-    Worker._drain_stderr_bounded = read_log  # noqa: SLF001
+    keep_logs_whole(lambda_runtime)
     ministack.app = guarded(ministack.app)
     ministack.main()

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(240)  # seconds, which may include the start of
 
 
 def test_every_response_is_documented(base_url: str) -> None:
-    # A number, not a time: on a busy machine, a time is over before each operation was tested.
+    # Not limited by time: on a busy machine, the run would end before each operation was tested.
     done = fuzz(base_url, DOCUMENT, "--max-examples", "10", "--seed", "4", capture_output=True)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -31,11 +31,9 @@ pytestmark = [pytest.mark.timeout(600), local_stack_only]
 PARALLEL_REQUESTS = 100
 AWKWARD_NAME = 'It\'s a "checkout" [copy] (1) für Größe'
 SETTINGS = {"AWS_ENDPOINT_URL": "http://elsewhere.example", "LOG_LEVEL": "warn", "MONGODB_URI": ""}
-LATE_LINE = """
-import threading
-
+PRINTS_ITS_EVENT = """
 def lambda_handler(event, context):
-    threading.Timer(0.15, print, ["late"]).start()
+    print(event, end="")
 """
 HOSTILE_SETTINGS = {
     **dict.fromkeys(("PIP_PREFIX", "PIP_TARGET", "PYTHONPATH", "VIRTUAL_ENV"), "/nowhere"),
@@ -86,25 +84,28 @@ def test_first_order_is_decided_and_reset_deletes_it_but_not_the_stack(
     assert [process.pid for process in local_stack.processes if process.is_running()] == processes
 
 
-def test_log_line_that_arrives_late_is_in_the_log_of_its_invocation(
-    local_stack: EmbeddedStack,
-) -> None:
+def test_each_log_has_the_lines_of_its_invocation(local_stack: EmbeddedStack) -> None:
     functions = DeployedStack(local_stack.aws_endpoint_url).client("lambda")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:
-        code.writestr("late.py", LATE_LINE)
+        code.writestr("echo.py", PRINTS_ITS_EVENT)
     copied = functions.get_function_configuration(FunctionName=f"{STACK_NAME}-orders-api")
     functions.create_function(
-        FunctionName="late-line",
-        Handler="late.lambda_handler",
+        FunctionName="echo",
+        Handler="echo.lambda_handler",
         Code={"ZipFile": archive.getvalue()},
         **{key: copied[key] for key in ("Runtime", "Role")},
     )
+
+    def log(event: int) -> str:
+        answer = functions.invoke(FunctionName="echo", LogType="Tail", Payload=str(event))
+        return b64decode(answer.get("LogResult", "")).decode()
+
     try:
-        answer = functions.invoke(FunctionName="late-line", LogType="Tail")
-        assert b64decode(answer.get("LogResult", "")) == b"late"
+        with ThreadPoolExecutor(4) as clients:
+            assert list(clients.map(log, range(20))) == [str(event) for event in range(20)]
     finally:
-        functions.delete_function(FunctionName="late-line")
+        functions.delete_function(FunctionName="echo")
 
 
 def test_terminated_commands_stop_their_stacks() -> None:

@@ -37,8 +37,8 @@ def start(directory: Path) -> Iterator[str]:
         *("--log-file", str(log)),
         *("--pid-file", str(directory / "pid")),
     ]
-    # The shell waits for the end of its input: this process closes it, or is killed.
-    supervised = ["sh", "-c", '"$@" & read -r _; kill $!; wait $!', "sh", *command]
+    # The shell waits for the end of its input: this process closes it, or is killed. SIGTERM may not end the server.
+    supervised = ["sh", "-c", '"$@" & read -r _; kill -9 $!; wait $!', "sh", *command]
     with subprocess.Popen(
         supervised,
         stdin=subprocess.PIPE,

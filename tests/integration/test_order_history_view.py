@@ -367,24 +367,28 @@ def test_crash_before_eviction_is_repaired_later_and_never_shown(
     assert len(documents(view)["customers"][0]["orders"]) == RECENT_ORDERS
 
 
-def test_eviction_removes_nothing_if_the_view_was_dropped_since_it_was_read(
-    view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("missing", [None, 100, 119])
+def test_eviction_keeps_the_latest_orders_of_a_view_that_was_dropped_since_it_was_read(
+    view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch, missing: int | None
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(OrderHistoryView, "_evict", lambda *_: None)
-        create_orders(view, range(1, RECENT_ORDERS + 10))
+        create_orders(view, range(120 - RECENT_ORDERS - 10, 120))
+    rebuilt = [n for n in range(120 - RECENT_ORDERS - 10, 120) if n != missing]
     write = view._bulk_write
 
     def write_after_drop(collection: str, updates: list[UpdateOne]) -> list[int]:
-        other = OrderHistoryView(view.connection)
-        other.drop()
-        create_orders(other, [1, RECENT_ORDERS + 9])
+        if missing:
+            other = OrderHistoryView(view.connection)
+            other.drop()
+            create_orders(other, rebuilt)
         return write(collection, updates)
 
     monkeypatch.setattr(view, "_bulk_write", write_after_drop)
     view._evict([JANE])
 
-    assert documents(view)["customers"][0]["orders"].keys() == {"1", str(RECENT_ORDERS + 9)}
+    held = documents(view)["customers"][0]["orders"].keys()
+    assert held == set(map(str, rebuilt[-RECENT_ORDERS:]))
 
 
 def test_late_event_of_an_evicted_order_is_not_shown(view: OrderHistoryView) -> None:

@@ -125,7 +125,7 @@ class OrderHistoryView:
         for document in customers.find({"_id": {"$in": list(customer_ids)}}, {"orders": 1}):
             latest_last = sorted(document.get("orders", {}), key=int)
             if excess := latest_last[:-RECENT_ORDERS]:
-                # The view may have been dropped since: do not evict from a document without the later orders.
+                # If the view was dropped since it was read, the document may lack the later orders: then keep all.
                 kept = {f"orders.{n}": {"$exists": True} for n in latest_last[-RECENT_ORDERS:]}
                 removed = {f"orders.{order_id}": "" for order_id in excess}
                 evictions.append(UpdateOne({"_id": document["_id"], **kept}, {"$unset": removed}))

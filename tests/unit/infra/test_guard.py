@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterator
+from queue import Queue
+from threading import Thread
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from infra.local import guarded_ministack
 from infra.local.guarded_ministack import (
     API_PREFIX,
+    END_OF_LOG,
     MAX_CONCURRENT_REQUESTS,
     MAX_WAITING_REQUESTS,
     Message,
     Send,
     guarded,
+    read_log,
+    receive_lines,
     refusal,
 )
 
@@ -119,9 +127,30 @@ def test_concurrent_requests_of_a_route_wait_and_other_routes_do_not(
         await asyncio.sleep(0.05)
         assert emulator.running == MAX_CONCURRENT_REQUESTS + 2, "workers start one by one"
         monkeypatch.setattr(guarded_ministack, "WORKER_START_SECONDS", 0)
-        await asyncio.sleep(0.65)
+        async with asyncio.timeout(30):
+            while emulator.running < MAX_CONCURRENT_REQUESTS + 1 + MAX_WAITING_REQUESTS:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
         assert emulator.running == MAX_CONCURRENT_REQUESTS + 1 + MAX_WAITING_REQUESTS
         emulator.release.set()
         assert {answer["status"] for answer in await asyncio.gather(*tasks)} == {200}
 
     asyncio.run(check())
+
+
+def test_log_is_read_to_its_end_however_late_its_lines_arrive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lines() -> Iterator[str]:
+        yield "first\n"
+        time.sleep(0.3)
+        yield f"second{END_OF_LOG}\n"
+        yield "of the next invocation\n"
+
+    worker = Mock(_stderr_queue=Queue(), _proc=Mock(stderr=lines()))
+    Thread(target=receive_lines, args=[worker]).start()
+
+    assert read_log(worker) == "first\nsecond"
+    assert read_log(worker) == "of the next invocation", "a log ends with its process"
+    monkeypatch.setattr(guarded_ministack, "LOG_SECONDS", 0.01)
+    assert read_log(worker) == ""
