@@ -130,6 +130,7 @@ def keep_logs_whole(runtime: Any) -> None:
     runtime._PYTHON_WORKER_SCRIPT = script.removesuffix(SEND_ANSWER) + write_end + SEND_ANSWER
     runtime.Worker._read_stderr = receive_lines
     runtime.Worker._drain_stderr_bounded = read_log
+    runtime.Worker._drain_stderr = read_log  # after a timeout
 
 
 def receive_lines(worker: Any) -> None:
@@ -141,7 +142,7 @@ def receive_lines(worker: Any) -> None:
     lines.put(END_OF_LOG)
 
 
-def read_log(worker: Any) -> str:
+def read_log(worker: Any, **_waits: float) -> str:
     """Return the lines of the invocation."""
     lines, ended = [], False
     with suppress(Empty):

@@ -31,9 +31,12 @@ pytestmark = [pytest.mark.timeout(600), local_stack_only]
 PARALLEL_REQUESTS = 100
 AWKWARD_NAME = 'It\'s a "checkout" [copy] (1) für Größe'
 SETTINGS = {"AWS_ENDPOINT_URL": "http://elsewhere.example", "LOG_LEVEL": "warn", "MONGODB_URI": ""}
-PRINTS_ITS_EVENT = """
+PRINTS_A_NUMBER = """
+import time
+
 def lambda_handler(event, context):
-    print(event, end="")
+    print(event["number"], end="", flush=True)
+    time.sleep(event["seconds"])
 """
 HOSTILE_SETTINGS = {
     **dict.fromkeys(("PIP_PREFIX", "PIP_TARGET", "PYTHONPATH", "VIRTUAL_ENV"), "/nowhere"),
@@ -88,22 +91,25 @@ def test_each_log_has_the_lines_of_its_invocation(local_stack: EmbeddedStack) ->
     functions = DeployedStack(local_stack.aws_endpoint_url).client("lambda")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:
-        code.writestr("echo.py", PRINTS_ITS_EVENT)
+        code.writestr("echo.py", PRINTS_A_NUMBER)
     copied = functions.get_function_configuration(FunctionName=f"{STACK_NAME}-orders-api")
     functions.create_function(
         FunctionName="echo",
         Handler="echo.lambda_handler",
         Code={"ZipFile": archive.getvalue()},
+        Timeout=3,
         **{key: copied[key] for key in ("Runtime", "Role")},
     )
 
-    def log(event: int) -> str:
-        answer = functions.invoke(FunctionName="echo", LogType="Tail", Payload=str(event))
+    def log(number: int, seconds: int = 0) -> str:
+        event = json.dumps({"number": number, "seconds": seconds})
+        answer = functions.invoke(FunctionName="echo", LogType="Tail", Payload=event)
         return b64decode(answer.get("LogResult", "")).decode()
 
     try:
         with ThreadPoolExecutor(4) as clients:
-            assert list(clients.map(log, range(20))) == [str(event) for event in range(20)]
+            assert list(clients.map(log, range(20))) == [str(number) for number in range(20)]
+        assert log(20, seconds=9) == "20\nTask timed out after 3.00 seconds"
     finally:
         functions.delete_function(FunctionName="echo")
 
