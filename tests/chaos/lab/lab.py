@@ -287,13 +287,14 @@ class Lab:
         self._tell(f"A dead letter of {queue} was discarded.")
 
     def _read_letters(self) -> None:
-        depths = self._system.dead_letter_depths()
-        if depths == self._depths:
-            return
+        # Counts and letters belong together: otherwise a letter could be deleted in between, and the next be overlooked.
         with self._queues_lock:
+            depths = self._system.dead_letter_depths()
+            if depths == self._depths:
+                return
             found = self._queues.read([self._queues.find(name) for name in depths], list)
             self._depths = depths
-        self._letters = [asdict(x) | {"queue": queue} for queue in found for x in found[queue]]
+            self._letters = [asdict(x) | {"queue": queue} for queue in found for x in found[queue]]
 
     # --- The audit ---------------------------------------------------------------------------------------------------
 
