@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +16,8 @@ import psutil
 import pytest
 
 from infra.local.api_client import ApiClient, wait_until
-from infra.local.deployed_stack import STACK_NAME, DeployedStack
+from infra.local.build import archive_of
+from infra.local.deployed_stack import STACK_NAME
 from infra.local.guarded_ministack import MAX_CONCURRENT_REQUESTS
 from infra.local.processes import Process, free_port
 from infra.local.stack import EmbeddedStack
@@ -31,7 +30,7 @@ pytestmark = [pytest.mark.timeout(600), local_stack_only]
 PARALLEL_REQUESTS = 100
 AWKWARD_NAME = 'It\'s a "checkout" [copy] (1) für Größe'
 SETTINGS = {"AWS_ENDPOINT_URL": "http://elsewhere.example", "LOG_LEVEL": "warn", "MONGODB_URI": ""}
-PRINTS_A_NUMBER = """
+PRINTS_A_NUMBER = b"""
 import time
 
 def lambda_handler(event, context):
@@ -88,15 +87,12 @@ def test_first_order_is_decided_and_reset_deletes_it_but_not_the_stack(
 
 
 def test_each_log_has_the_lines_of_its_invocation(local_stack: EmbeddedStack) -> None:
-    functions = DeployedStack(local_stack.aws_endpoint_url).client("lambda")
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as code:
-        code.writestr("echo.py", PRINTS_A_NUMBER)
+    functions = local_stack.deployment.stack.client("lambda")
     copied = functions.get_function_configuration(FunctionName=f"{STACK_NAME}-orders-api")
     functions.create_function(
         FunctionName="echo",
         Handler="echo.lambda_handler",
-        Code={"ZipFile": archive.getvalue()},
+        Code={"ZipFile": archive_of({"echo.py": PRINTS_A_NUMBER})},
         Timeout=3,
         **{key: copied[key] for key in ("Runtime", "Role")},
     )

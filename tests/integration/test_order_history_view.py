@@ -371,10 +371,11 @@ def test_crash_before_eviction_is_repaired_later_and_never_shown(
 def test_eviction_keeps_the_latest_orders_of_a_view_that_was_dropped_since_it_was_read(
     view: OrderHistoryView, monkeypatch: pytest.MonkeyPatch, missing: int | None
 ) -> None:
+    orders = range(120 - RECENT_ORDERS - 10, 120)
+    rebuilt = [order_id for order_id in orders if order_id != missing]
     with monkeypatch.context() as patch:
         patch.setattr(OrderHistoryView, "_evict", lambda *_: None)
-        create_orders(view, range(120 - RECENT_ORDERS - 10, 120))
-    rebuilt = [n for n in range(120 - RECENT_ORDERS - 10, 120) if n != missing]
+        create_orders(view, orders)
     write = view._bulk_write
 
     def write_after_drop(collection: str, updates: list[UpdateOne]) -> list[int]:
